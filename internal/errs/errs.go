@@ -1,0 +1,110 @@
+// Package errs has the error type of all packages of this module. The root
+// package exports it by alias.
+package errs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Code is what kind of failure an [Error] is.
+type Code int
+
+// The codes. Each but Upstream and Canceled has a sentinel that errors.Is
+// finds.
+const (
+	Unspecified Code = iota
+	Closed
+	NoLeader
+	LeadershipTaken
+	IdentityMismatch
+	ForeignListener
+	OutcomeUnknown
+	TooLarge
+	Invalid
+	NoCandidate
+	Upstream  // the upstream, or a handler that stands for it, said no
+	Remote    // the leader's answer to a call: Cause is a gRPC status
+	Canceled  // the caller's context ended
+)
+
+// The sentinels.
+var (
+	ErrClosed           = errors.New("clusterclient: closed")
+	ErrNoLeader         = errors.New("clusterclient: no leader")
+	ErrLeadershipTaken  = errors.New("clusterclient: another process leads")
+	ErrIdentityMismatch = errors.New("clusterclient: same name, other identity")
+	ErrForeignListener  = errors.New("clusterclient: port held by a stranger")
+	ErrOutcomeUnknown   = errors.New("clusterclient: leader lost, outcome unknown")
+	ErrTooLarge         = errors.New("clusterclient: too large")
+	ErrInvalid          = errors.New("clusterclient: invalid argument")
+	ErrNoCandidate      = errors.New("clusterclient: nobody else can lead")
+)
+
+var sentinels = map[Code]error{
+	Closed: ErrClosed, NoLeader: ErrNoLeader, LeadershipTaken: ErrLeadershipTaken,
+	IdentityMismatch: ErrIdentityMismatch, ForeignListener: ErrForeignListener,
+	OutcomeUnknown: ErrOutcomeUnknown, TooLarge: ErrTooLarge, Invalid: ErrInvalid,
+	NoCandidate: ErrNoCandidate,
+}
+
+// An Error says what was tried, with which cluster and key or method, and why
+// it came to nothing.
+type Error struct {
+	Code  Code   // kind of failure
+	Op    string // what was tried: "create", "subscribe", "invoke" …
+	Name  string // the cluster's name, when there is one
+	Key   string // the key or method, when there is one
+	Cause error  // why; its text is part of this error's
+}
+
+// Error returns "clusterclient: op "key" (name): kind: cause".
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("clusterclient: ")
+	b.WriteString(e.Op)
+	if e.Key != "" {
+		b.WriteString(" " + strconv.Quote(e.Key))
+	}
+	if e.Name != "" {
+		fmt.Fprintf(&b, " (cluster %q)", e.Name)
+	}
+	if s := sentinels[e.Code]; s != nil {
+		b.WriteString(": " + strings.TrimPrefix(s.Error(), "clusterclient: "))
+	}
+	if e.Cause != nil {
+		b.WriteString(": " + strings.TrimPrefix(e.Cause.Error(), "clusterclient: "))
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Is reports whether target is the sentinel of e's code.
+func (e *Error) Is(target error) bool {
+	s := sentinels[e.Code]
+	return s != nil && s == target
+}
+
+// FromContext returns an Error of op for a context that has ended. What the
+// operation was waiting for, if known, is part of it.
+func FromContext(ctx context.Context, op, key string, waiting error) *Error {
+	cause := context.Cause(ctx)
+	if waiting == nil {
+		return &Error{Code: Canceled, Op: op, Key: key, Cause: cause}
+	}
+	return &Error{Code: Canceled, Op: op, Key: key, Cause: &waited{end: cause, on: waiting}}
+}
+
+// waited is the end of a context and what was being waited for.
+type waited struct{ end, on error }
+
+func (w *waited) Error() string {
+	return fmt.Sprintf("%v while waiting: %s", w.end, strings.TrimPrefix(w.on.Error(), "clusterclient: "))
+}
+
+func (w *waited) Unwrap() []error { return []error{w.end, w.on} }

@@ -1,0 +1,158 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/typed"
+)
+
+// A Registry is the list of methods that the processes of a cluster may
+// invoke. [Service.RegisterMethods] fills it in; it is not safe for concurrent
+// use, and registering later has no effect.
+//
+// It is a [grpc.ServiceRegistrar], so that generated code registers with it:
+//
+//	pb.RegisterGreeterServer(registry, impl)
+type Registry struct {
+	unary   map[string]*method
+	streams map[string]*streamMethod
+	errs    []error
+}
+
+var _ grpc.ServiceRegistrar = (*Registry)(nil)
+
+// method is a unary method. invoke decodes its argument with decode.
+type method struct {
+	name       string
+	idempotent bool
+	invoke     func(ctx context.Context, decode func(any) error) (any, error)
+}
+
+// streamMethod is a streaming method of a gRPC service.
+type streamMethod struct {
+	handler grpc.StreamHandler
+	impl    any
+}
+
+func newRegistry() *Registry {
+	return &Registry{unary: map[string]*method{}, streams: map[string]*streamMethod{}}
+}
+
+// A MethodOption changes how the leader treats one method.
+type MethodOption func(*method)
+
+// Idempotent says that a method may run more than once for one call. A call
+// of it whose leader dies is made again with the next leader, within the
+// caller's deadline, instead of ending with ErrOutcomeUnknown.
+func Idempotent() MethodOption {
+	return func(m *method) { m.idempotent = true }
+}
+
+// Handle registers fn as method. Req and Resp are plain Go values, protobuf
+// messages or []byte; the caller passes the same kinds. fn runs in a goroutine
+// of its own, with the caller's deadline, cancellation and metadata; an error
+// that is a gRPC status reaches the caller as it is, any other as Unknown
+// with the same text. A panic is answered with Internal.
+//
+// An empty name and a name registered twice are reported when the leadership
+// starts: Create fails with an error that is ErrInvalid.
+func Handle[Req, Resp any](r *Registry, name string, fn func(context.Context, Req) (Resp, error), opts ...MethodOption) {
+	if fn == nil {
+		r.fail("method %q has no handler", name)
+		return
+	}
+	r.add(name, func(ctx context.Context, decode func(any) error) (any, error) {
+		req, err := typed.Decode[Req](decode)
+		if err != nil {
+			return nil, err
+		}
+		return fn(ctx, req)
+	}, opts)
+}
+
+// RegisterService registers the methods of a gRPC service, streaming ones
+// included. Generated code calls it. Read-only methods can be marked with
+// [Registry.SetIdempotent] afterwards.
+func (r *Registry) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	if want := reflect.TypeOf(desc.HandlerType); want != nil && (impl == nil || !reflect.TypeOf(impl).Implements(want.Elem())) {
+		r.fail("service %q: %T is not a %v", desc.ServiceName, impl, want.Elem())
+		return
+	}
+	for _, m := range desc.Methods {
+		r.add(fmt.Sprintf("/%s/%s", desc.ServiceName, m.MethodName), func(ctx context.Context, decode func(any) error) (any, error) {
+			return m.Handler(impl, ctx, decode, nil)
+		}, nil)
+	}
+	for _, s := range desc.Streams {
+		name := fmt.Sprintf("/%s/%s", desc.ServiceName, s.StreamName)
+		if r.taken(name) {
+			continue
+		}
+		r.streams[name] = &streamMethod{handler: s.Handler, impl: impl}
+	}
+}
+
+// SetIdempotent marks methods that are registered already, by their names or,
+// for gRPC services, full names such as "/pkg.Service/Method", as [Idempotent].
+func (r *Registry) SetIdempotent(names ...string) {
+	for _, name := range names {
+		m, ok := r.unary[name]
+		if !ok {
+			r.fail("method %q is marked idempotent but not registered", name)
+			continue
+		}
+		m.idempotent = true
+	}
+}
+
+func (r *Registry) add(name string, invoke func(context.Context, func(any) error) (any, error), opts []MethodOption) {
+	if r.taken(name) {
+		return
+	}
+	m := &method{name: name, invoke: invoke}
+	for _, opt := range opts {
+		opt(m)
+	}
+	r.unary[name] = m
+}
+
+func (r *Registry) taken(name string) bool {
+	if name == "" {
+		r.fail("a method has an empty name")
+		return true
+	}
+	if r.unary[name] != nil || r.streams[name] != nil {
+		r.fail("method %q is registered twice", name)
+		return true
+	}
+	return false
+}
+
+func (r *Registry) fail(format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf(format, args...))
+}
+
+func (r *Registry) err() error {
+	if len(r.errs) == 0 {
+		return nil
+	}
+	return &errs.Error{Code: errs.Invalid, Op: "register methods", Cause: errors.Join(r.errs...)}
+}
+
+func (r *Registry) idempotent() []string {
+	var names []string
+	for name, m := range r.unary {
+		if m.idempotent {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

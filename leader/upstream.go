@@ -1,0 +1,96 @@
+package leader
+
+import (
+	"context"
+	"time"
+)
+
+// An Upstream is the client of a config centre or service registry that the
+// leader owns. It is what an adapter implements and what the function given
+// to clusterclient.WithUpstream returns. Its methods are called from several
+// goroutines at once.
+//
+// An Upstream that can do more implements [Publisher], [Registrar] or
+// [Service] as well.
+type Upstream interface {
+	// Watch reports the value that key has now, and then each change of it,
+	// by calling sink, until ctx ends. A key that does not exist is reported
+	// as deleted. It returns ctx's error then, and otherwise what went wrong;
+	// it is called again, after a pause, when it returns. There is at most
+	// one Watch under way for a key.
+	//
+	// Calling sink again with the present value is harmless and means that
+	// the upstream vouches for it. sink does not block, must not be called
+	// from two goroutines at once, and does nothing once Watch has returned.
+	Watch(ctx context.Context, key string, sink func(Update)) error
+
+	// Close releases the connection. It is called once, when the leadership
+	// ends, after every Watch has been told to end. It must leave
+	// registrations alone, since the next leader adopts them; one that has
+	// to go is withdrawn by Deregister before.
+	Close() error
+}
+
+// An Update is one value of a key as the upstream reports it.
+type Update struct {
+	// Data is the value. Nil and empty are the same value.
+	Data []byte
+
+	// Version is the upstream's own mark of the value, such as a modification
+	// revision or a checksum. Opaque; empty when there is none.
+	Version string
+
+	// Deleted is true when the key does not exist. Data is ignored then.
+	Deleted bool
+}
+
+// A Publisher is an [Upstream] that can write.
+type Publisher interface {
+	// Publish writes data as the value of key and returns when the upstream
+	// has acknowledged it.
+	Publish(ctx context.Context, key string, data []byte) error
+}
+
+// A Registrar is an [Upstream] that can announce something for as long as a
+// process lives.
+type Registrar interface {
+	// Register announces r, or replaces what was announced under the same
+	// owner and ID. It is called again for every registration by each new
+	// leader and after the upstream was opened anew.
+	Register(ctx context.Context, r Registration) error
+
+	// Deregister withdraws r. Withdrawing what is not there is no error.
+	Deregister(ctx context.Context, r Registration) error
+}
+
+// A Service is an [Upstream] whose process offers methods to the cluster.
+// Only what it registers can be called.
+type Service interface {
+	// RegisterMethods is called once, before the first follower is served.
+	RegisterMethods(r *Registry)
+}
+
+// A Registration is something announced upstream on behalf of a process.
+type Registration struct {
+	// Owner is who announces it.
+	Owner Peer
+
+	// ID tells the registrations of one owner apart.
+	ID uint64
+
+	// Key and Data are what is announced.
+	Key  string
+	Data []byte
+}
+
+// A Peer is one client in one process of the cluster.
+type Peer struct {
+	// Instance is unique to the client, and new each time one is created.
+	Instance string
+
+	// PID is the operating system's number of its process.
+	PID int
+
+	// Since is when the leader first heard of it.
+	Since time.Time
+}
