@@ -1,0 +1,133 @@
+# The same targets run here and in CI. `make` checks everything; `make help`
+# lists the rest. Needs Go, git and, for the race detector, a C compiler; the
+# other tools are built into bin/ at the versions that tools/*/go.mod pin.
+
+.DEFAULT_GOAL := test
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := bash
+
+# Every module is checked as its users see it; a workspace is for the editor.
+export GOWORK := off
+
+ROOT    := $(CURDIR)
+BIN     := $(ROOT)/bin
+MODULES := $(shell cat modules.txt)
+
+# $(call each,command) runs the command in every module, one after the other,
+# goes on after a failure, and then fails if one did.
+each = @rc=0; for m in $(MODULES); do \
+	echo "$@: $$m"; (cd "$$m" && $(1)) || rc=1; done; exit $$rc
+
+# What `make test` runs, cheapest first. The Go tests close, so that their own
+# summary is the end of the output.
+CHECKS := checkgenerate buflint bufbreaking tidycheck vet vet-os lint testgo
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: test
+test: ## Check everything: generated code, wire, modules, vet, lint, tests (default)
+	@for t in $(CHECKS); do \
+		start=$$SECONDS; $(MAKE) $$t || exit 1; \
+		echo "$$t: $$((SECONDS - start))s"; done
+
+.PHONY: testgo
+testgo: ## Test every module with the race detector
+	$(call each,go test -race ./...)
+
+.PHONY: cover
+cover: ## Test the core module and say how much of it the tests reach
+	go test -coverpkg=./... -coverprofile=cover.out ./...
+	@go tool cover -func=cover.out | tail -n 1
+
+.PHONY: vet
+vet: ## Vet every module
+	$(call each,go vet ./...)
+
+.PHONY: vet-os
+vet-os: ## Vet every module, tests too, for macOS and Windows
+	$(call each,GOOS=darwin go vet ./... && GOOS=windows go vet ./...)
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Lint every module
+	$(call each,$(BIN)/golangci-lint run --config $(ROOT)/.golangci.yml ./...)
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint ## Format every module
+	$(call each,$(BIN)/golangci-lint fmt --config $(ROOT)/.golangci.yml ./...)
+
+.PHONY: tidycheck
+tidycheck: ## Fail if go.mod or go.sum of a module is not tidy
+	$(call each,go mod tidy -diff)
+
+.PHONY: tidy
+tidy: ## Tidy every module
+	$(call each,go mod tidy)
+
+GENERATORS := $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
+
+.PHONY: generate
+generate: $(GENERATORS) ## Generate the Go code of the wire
+	$(BIN)/buf generate
+
+# Compares trees instead of asking git, so that it works with changes that are
+# not committed and finds generated files whose source is gone.
+.PHONY: checkgenerate
+checkgenerate: $(GENERATORS) ## Fail if the generated code is not what generate gives
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	mkdir "$$tmp/have" "$$tmp/want" && \
+	$(BIN)/buf generate -o "$$tmp/want" && \
+	find proto -name '*.pb.go' | tar -cf - -T - | tar -xf - -C "$$tmp/have" && \
+	diff -ru "$$tmp/have" "$$tmp/want" || \
+	{ echo "checkgenerate: run 'make generate' and commit the result" >&2; exit 1; }
+
+.PHONY: buflint
+buflint: $(BIN)/buf ## Lint the wire
+	$(BIN)/buf lint
+
+# Two builds of the library talk to each other during every rollout, so the
+# wire is held against what the last release spoke. That is committed, in
+# proto/baseline.yaml: a tag alone would compare nothing before the first
+# release, in a shallow clone, or in a source archive. Where there is a tag, it
+# is compared too, and it is beyond the reach of a change that rewrites the
+# baseline to get past this check.
+.PHONY: bufbreaking
+bufbreaking: $(BIN)/buf ## Fail if the wire breaks what the last release speaks
+	$(BIN)/buf breaking --against proto/baseline.yaml
+	@tag=$$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null) || exit 0; \
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	echo "bufbreaking: against $$tag" && \
+	git archive "$$tag" buf.yaml proto | tar -xf - -C "$$tmp" && \
+	$(BIN)/buf breaking --against "$$tmp"
+
+.PHONY: baseline
+baseline: $(BIN)/buf ## Take the wire as the new baseline; part of a release, see CONTRIBUTING.md
+	$(BIN)/buf build --exclude-source-info -o proto/baseline.yaml
+
+.PHONY: tour
+tour: ## Run the example: several processes, one upstream connection, a failover
+	cd examples/configcenter && go run . -tour
+
+.PHONY: tools
+tools: $(GENERATORS) $(BIN)/golangci-lint ## Build the pinned tools into bin/
+
+# go install leaves a binary that is up to date alone, its time too; hence touch.
+install = cd $(<D) && GOBIN=$(BIN) go install tool && touch $(addprefix $(BIN)/,$(1))
+
+$(BIN)/buf: tools/buf/go.mod tools/buf/go.sum
+	$(call install,buf)
+
+$(BIN)/protoc-gen-go: tools/gen/go.mod tools/gen/go.sum
+	$(call install,protoc-gen-go protoc-gen-go-grpc)
+
+# One go install makes both.
+$(BIN)/protoc-gen-go-grpc: $(BIN)/protoc-gen-go ;
+
+$(BIN)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	$(call install,golangci-lint)
+
+.PHONY: clean
+clean: ## Remove what the targets build
+	rm -rf $(BIN) cover.out
