@@ -176,11 +176,14 @@ func checkAdopted(e *env) error {
 		return errors.Join(err, e.close(first))
 	}
 	stop := e.guard(r)
-	err = errors.Join(e.register(e.up, r), e.close(first))
+	err = errors.Join(e.register(e.up, r), e.close(first), e.present(r))
 	if err == nil {
 		err = e.outlast()
 	}
-	return errors.Join(err, stop(), e.deregister(e.up, r))
+	if err = errors.Join(err, stop()); err != nil {
+		return fmt.Errorf("during the handover: %w", err)
+	}
+	return e.deregister(e.up, r)
 }
 
 // checkInherited lets the first instance go before there is a second one.
@@ -197,27 +200,28 @@ func checkInherited(e *env) error {
 		return errors.Join(err, e.close(first))
 	}
 	stop := e.guard(r)
-	if err := e.close(first); err != nil {
-		return errors.Join(err, stop())
+	err = errors.Join(e.close(first), e.present(r))
+	second, oerr := e.open()
+	if oerr != nil {
+		return errors.Join(err, oerr, stop())
 	}
-	second, err := e.open()
-	if err != nil {
-		return errors.Join(err, stop())
+	if err == nil {
+		err = errors.Join(e.register(second, r), e.outlast())
 	}
-	if err = e.register(second, r); err == nil {
-		err = e.outlast()
+	if err = errors.Join(err, stop()); err != nil {
+		return errors.Join(fmt.Errorf("during the handover: %w", err), e.close(second))
 	}
-	return errors.Join(err, stop(), e.deregister(second, r), e.close(second))
+	return errors.Join(e.deregister(second, r), e.close(second))
 }
 
 // guard looks at r again and again until the function that it returns is
-// called, which tells whether r was absent or changed at any time.
+// called, which tells whether r was seen absent or changed at any time.
 func (e *env) guard(r leader.Registration) (stop func() error) {
 	quit, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		for {
 			if err := e.present(r); err != nil {
-				done <- fmt.Errorf("during the handover: %w", err)
+				done <- err
 				return
 			}
 			select {
