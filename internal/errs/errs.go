@@ -26,9 +26,9 @@ const (
 	TooLarge
 	Invalid
 	NoCandidate
-	Upstream  // the upstream, or a handler that stands for it, said no
-	Remote    // the leader's answer to a call: Cause is a gRPC status
-	Canceled  // the caller's context ended
+	Upstream // the upstream, or a handler that stands for it, said no
+	Remote   // the leader's answer to a call: Cause is a gRPC status
+	Canceled // the caller's context ended
 )
 
 // The sentinels.

@@ -1498,7 +1498,7 @@ type Mark struct {
 	// revision the value had.
 	Revision *Revision `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// version is the upstream's own mark.
-	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version []byte `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// deleted is whether the value is a deletion.
 	Deleted bool `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// digest is the first 16 bytes of the data's SHA-256.
@@ -1544,11 +1544,11 @@ func (x *Mark) GetRevision() *Revision {
 	return nil
 }
 
-func (x *Mark) GetVersion() string {
+func (x *Mark) GetVersion() []byte {
 	if x != nil {
 		return x.Version
 	}
-	return ""
+	return nil
 }
 
 func (x *Mark) GetDeleted() bool {
@@ -1748,7 +1748,7 @@ type Value struct {
 	// revision given by the leader.
 	Revision *Revision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// version is the upstream's own mark.
-	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version []byte `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// deleted is whether the key was deleted.
 	Deleted bool `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// freshness when it was sent.
@@ -1803,11 +1803,11 @@ func (x *Value) GetRevision() *Revision {
 	return nil
 }
 
-func (x *Value) GetVersion() string {
+func (x *Value) GetVersion() []byte {
 	if x != nil {
 		return x.Version
 	}
-	return ""
+	return nil
 }
 
 func (x *Value) GetDeleted() bool {
@@ -2133,8 +2133,8 @@ type Call struct {
 	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// codec that encoded the payload.
 	Codec string `protobuf:"bytes,3,opt,name=codec,proto3" json:"codec,omitempty"`
-	// timeout in nanoseconds from now on; 0 means none.
-	Timeout int64 `protobuf:"varint,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// deadline in Unix nanoseconds of the host's clock; 0 means none.
+	Deadline int64 `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// oneway calls are answered when they are accepted.
 	Oneway bool `protobuf:"varint,5,opt,name=oneway,proto3" json:"oneway,omitempty"`
 	// metadata that the caller sends along.
@@ -2196,9 +2196,9 @@ func (x *Call) GetCodec() string {
 	return ""
 }
 
-func (x *Call) GetTimeout() int64 {
+func (x *Call) GetDeadline() int64 {
 	if x != nil {
-		return x.Timeout
+		return x.Deadline
 	}
 	return 0
 }
@@ -2277,8 +2277,8 @@ type Publish struct {
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// key to write.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// timeout in nanoseconds from now on; 0 means none.
-	Timeout int64 `protobuf:"varint,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// deadline in Unix nanoseconds of the host's clock; 0 means none.
+	Deadline int64 `protobuf:"varint,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// data to write.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2329,9 +2329,9 @@ func (x *Publish) GetKey() string {
 	return ""
 }
 
-func (x *Publish) GetTimeout() int64 {
+func (x *Publish) GetDeadline() int64 {
 	if x != nil {
-		return x.Timeout
+		return x.Deadline
 	}
 	return 0
 }
@@ -2352,8 +2352,8 @@ type Register struct {
 	Registration uint64 `protobuf:"varint,2,opt,name=registration,proto3" json:"registration,omitempty"`
 	// key to announce.
 	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	// timeout in nanoseconds from now on; 0 means none.
-	Timeout int64 `protobuf:"varint,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// deadline in Unix nanoseconds of the host's clock; 0 means none.
+	Deadline int64 `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// data to announce.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2411,9 +2411,9 @@ func (x *Register) GetKey() string {
 	return ""
 }
 
-func (x *Register) GetTimeout() int64 {
+func (x *Register) GetDeadline() int64 {
 	if x != nil {
-		return x.Timeout
+		return x.Deadline
 	}
 	return 0
 }
@@ -2432,8 +2432,8 @@ type Deregister struct {
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// registration within the owner.
 	Registration uint64 `protobuf:"varint,2,opt,name=registration,proto3" json:"registration,omitempty"`
-	// timeout in nanoseconds from now on; 0 means none.
-	Timeout       int64 `protobuf:"varint,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// deadline in Unix nanoseconds of the host's clock; 0 means none.
+	Deadline      int64 `protobuf:"varint,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2482,9 +2482,9 @@ func (x *Deregister) GetRegistration() uint64 {
 	return 0
 }
 
-func (x *Deregister) GetTimeout() int64 {
+func (x *Deregister) GetDeadline() int64 {
 	if x != nil {
-		return x.Timeout
+		return x.Deadline
 	}
 	return 0
 }
@@ -2850,7 +2850,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x8a\x01\n" +
 	"\x04Mark\x126\n" +
 	"\brevision\x18\x01 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\fR\aversion\x12\x18\n" +
 	"\adeleted\x18\x03 \x01(\bR\adeleted\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\"\x92\x01\n" +
 	"\tSubscribe\x12\x10\n" +
@@ -2866,7 +2866,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05Value\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
 	"\brevision\x18\x02 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\fR\aversion\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x129\n" +
 	"\tfreshness\x18\x05 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04data\"\x8c\x01\n" +
@@ -2886,33 +2886,33 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x04done\x18\x03 \x01(\v2\x16.clusterclient.v1.MarkR\x04done\"4\n" +
 	"\bMetadata\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\fR\x06values\"\xc8\x01\n" +
+	"\x06values\x18\x02 \x03(\fR\x06values\"\xca\x01\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x14\n" +
-	"\x05codec\x18\x03 \x01(\tR\x05codec\x12\x18\n" +
-	"\atimeout\x18\x04 \x01(\x03R\atimeout\x12\x16\n" +
+	"\x05codec\x18\x03 \x01(\tR\x05codec\x12\x1a\n" +
+	"\bdeadline\x18\x04 \x01(\x03R\bdeadline\x12\x16\n" +
 	"\x06oneway\x18\x05 \x01(\bR\x06oneway\x126\n" +
 	"\bmetadata\x18\x06 \x03(\v2\x1a.clusterclient.v1.MetadataR\bmetadata\x12\x18\n" +
 	"\apayload\x18\x0f \x01(\fR\apayload\"\x18\n" +
 	"\x06Cancel\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"Y\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"[\n" +
 	"\aPublish\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
-	"\atimeout\x18\x03 \x01(\x03R\atimeout\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"~\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +
+	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\x12\x12\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\x80\x01\n" +
 	"\bRegister\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\"\n" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\x12\x18\n" +
-	"\atimeout\x18\x04 \x01(\x03R\atimeout\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"Z\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
+	"\bdeadline\x18\x04 \x01(\x03R\bdeadline\x12\x12\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\\\n" +
 	"\n" +
 	"Deregister\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\"\n" +
-	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x18\n" +
-	"\atimeout\x18\x03 \x01(\x03R\atimeout\"\x98\x02\n" +
+	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x1a\n" +
+	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\"\x98\x02\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x18\n" +

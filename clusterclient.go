@@ -1,0 +1,173 @@
+package clusterclient
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A Client is one process's part in a cluster. It subscribes, invokes,
+// publishes and registers by the methods of its [follower.Follower], which
+// work alike whether this process leads or follows, and go on across
+// takeovers. All methods are safe for concurrent use.
+//
+// Clients are independent of each other, also within one process.
+type Client struct {
+	*follower.Follower
+
+	name     string
+	address  string // of the cluster's port
+	opts     options
+	log      hclog.Logger
+	driver   *follower.Driver
+	instance []byte
+	status   *statusBoard
+
+	cancel context.CancelCauseFunc // ends the roles
+	done   chan struct{}           // closed when the last role has ended
+	ready  chan struct{}           // closed when the first role is held
+	failed chan error              // one slot: why no role can be had
+	resign chan struct{}           // one slot: give the leadership up
+
+	term termBook // used by the goroutine of the roles, and by links
+
+	closing  sync.Once
+	closeErr error // set before done is closed
+}
+
+// Create joins the cluster called name on a loopback port of this host and
+// returns when this process leads, its upstream open, or follows. Port 0
+// stands for the environment variable CLUSTERCLIENT_PORT, and without it for
+// [DefaultPort]. One port carries any number of names.
+//
+// Processes that call Create with one name and port share one leader. A
+// process without [WithUpstream] only follows, and waits for one that leads.
+//
+// Create waits for [WithMaxWait], 30 s by default, and then fails, saying what
+// it was waiting for. Apart from that it fails with [ErrInvalid],
+// [ErrLeadershipTaken], [ErrIdentityMismatch], [ErrForeignListener], or with
+// what the upstream's open function returned, in this process or in the one
+// that leads. Nothing is left running when it fails.
+func Create(name string, port int, opts ...Option) (*Client, error) {
+	return CreateContext(context.Background(), name, port, opts...)
+}
+
+// CreateContext is [Create] bounded by ctx as well. ctx has no part in the
+// client's life after that.
+func CreateContext(ctx context.Context, name string, port int, opts ...Option) (*Client, error) {
+	o, port, err := resolve(name, port, opts)
+	if err != nil {
+		return nil, err
+	}
+	c := newClient(name, port, o)
+	roles, cancel := context.WithCancelCause(context.Background())
+	c.cancel = cancel
+	go c.runRoles(roles)
+
+	ctx, stop := context.WithTimeout(ctx, o.maxWait)
+	defer stop()
+	select {
+	case <-c.ready:
+		return c, nil
+	case err = <-c.failed:
+	case <-ctx.Done():
+		e := errs.FromContext(ctx, "create", "", c.status.waitsFor())
+		e.Name, err = name, e
+	}
+	if closeErr := c.Close(); closeErr != nil {
+		err = errors.Join(err, closeErr)
+	}
+	return nil, err
+}
+
+func newClient(name string, port int, o options) *Client {
+	log := o.logger.Named("clusterclient").With("cluster", name)
+	f, driver := follower.New(follower.Config{
+		Name: name, Codec: o.codec, CallTimeout: o.callTimeout, Logger: log,
+	})
+	instance := make([]byte, 16)
+	_, _ = rand.Read(instance) // never fails
+	c := &Client{
+		Follower: f, name: name, address: net.JoinHostPort(host, strconv.Itoa(port)),
+		opts: o, log: log, driver: driver, instance: instance,
+		done:   make(chan struct{}),
+		ready:  make(chan struct{}),
+		failed: make(chan error, 1),
+		resign: make(chan struct{}, 1),
+	}
+	c.status = newStatusBoard(c)
+	return c
+}
+
+// self is this client as others see it.
+func (c *Client) self() *clusterclientv1.Peer {
+	return &clusterclientv1.Peer{Instance: c.instance, Pid: int64(os.Getpid()), Address: c.status.servedAt()}
+}
+
+// Resign gives the leadership up and returns when another process leads and
+// this one follows it. It does nothing when this process does not lead. It
+// fails with [ErrNoCandidate] when no other process of the cluster could lead,
+// and when ctx ends first; the leadership is given up then all the same.
+func (c *Client) Resign(ctx context.Context) error {
+	st := c.Status()
+	if c.closed() {
+		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
+	}
+	if st.Role != RoleLeader {
+		return nil
+	}
+	if st.Candidates == 0 {
+		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf("%d processes follow, none of them with an upstream", st.Followers)}
+	}
+	select {
+	case c.resign <- struct{}{}:
+	default: // somebody else resigns already
+	}
+	for st := range c.StatusChanges(ctx) {
+		if st.Term > 0 && st.Role == RoleFollower {
+			return nil
+		}
+	}
+	if c.closed() {
+		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
+	}
+	e := errs.FromContext(ctx, "resign", "", c.status.waitsFor())
+	e.Name = c.name
+	return e
+}
+
+func (c *Client) closed() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close withdraws this process's registrations, lets calls that others have
+// under way here finish, for up to 5 s, hands the leadership over if this
+// process has it, and returns when nothing of the client runs any more.
+// Subscriptions and calls end with [ErrClosed]. Close is idempotent and safe
+// to call from several goroutines; each gets the same error: that of closing
+// the upstream, or of handlers that did not return.
+func (c *Client) Close() error {
+	c.closing.Do(func() {
+		c.driver.Withdraw()
+		c.driver.Close()
+		c.cancel(errs.ErrClosed)
+	})
+	<-c.done
+	return c.closeErr
+}

@@ -1,0 +1,135 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/clusterclient/clusterclient/codec"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+var _ grpc.ClientConnInterface = (*Follower)(nil)
+
+// Invoke runs method in the leader's process with args and decodes its result
+// into reply, a pointer or a protobuf message; nil drops it. The method is one
+// that the leader's upstream registered: a plain name, or the full name of a
+// gRPC method, so that generated stubs work over a Client.
+//
+// ctx's deadline, cancellation and outgoing metadata reach the handler. Of the
+// call options grpc.Header, grpc.Trailer and grpc.OnFinish have an effect.
+//
+// An error is one of:
+//   - the handler's, as a gRPC status with its code, message and details;
+//   - ErrOutcomeUnknown, when the leader was lost after it may have started
+//     the call. Methods registered as idempotent are called again with the
+//     next leader instead;
+//   - ctx's, when it ended; ErrNoLeader is found in it, too, when no leader
+//     was there to take the call;
+//   - ErrTooLarge, ErrInvalid or ErrClosed.
+func (f *Follower) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	err := f.invoke(ctx, method, args, reply, opts)
+	for _, opt := range opts {
+		if o, ok := opt.(grpc.OnFinishCallOption); ok {
+			o.OnFinish(err)
+		}
+	}
+	return err
+}
+
+func (f *Follower) invoke(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
+	r, err := f.call(ctx, method, args, false)
+	if err != nil {
+		return err
+	}
+	for _, opt := range opts {
+		switch o := opt.(type) {
+		case grpc.HeaderCallOption:
+			*o.HeaderAddr = wire.MetadataFrom(r.GetHeader())
+		case grpc.TrailerCallOption:
+			*o.TrailerAddr = wire.MetadataFrom(r.GetTrailer())
+		}
+	}
+	if err := f.answer("invoke", method, r); err != nil || reply == nil {
+		return err
+	}
+	c, ok := codec.Named(r.GetCodec(), f.cfg.Codec)
+	if !ok {
+		return f.fail(errs.Invalid, "invoke", method, fmt.Errorf("the result came in codec %q, which this client does not have", r.GetCodec()))
+	}
+	if err := c.Unmarshal(r.GetPayload(), reply); err != nil {
+		return f.fail(errs.Invalid, "invoke", method, fmt.Errorf("decode the result: %w", err))
+	}
+	return nil
+}
+
+// InvokeOneway runs method in the leader's process and returns once the leader
+// has accepted the call, without waiting for its end. A handler that fails
+// harms nobody; the leader counts and logs it. The error is that of handing
+// the call over, as for Invoke.
+func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) error {
+	r, err := f.call(ctx, method, args, true)
+	if err != nil {
+		return err
+	}
+	return f.answer("invoke", method, r)
+}
+
+// call makes one call and returns the leader's reply to it.
+func (f *Follower) call(ctx context.Context, method string, args any, oneway bool) (*clusterclientv1.Reply, error) {
+	if method == "" || !utf8.ValidString(method) {
+		return nil, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
+	}
+	c := codec.For(args, f.cfg.Codec)
+	data, err := c.Marshal(args)
+	if err != nil {
+		return nil, f.fail(errs.Invalid, "invoke", method, fmt.Errorf("encode the argument: %w", err))
+	}
+	if err := f.checkSize("invoke", method, data); err != nil {
+		return nil, err
+	}
+	md, _ := metadata.FromOutgoingContext(ctx)
+	ctx, cancel := f.withTimeout(ctx)
+	defer cancel()
+	repeatable := func(l *link) bool { return l.idempotent[method] }
+	reply, _, err := f.request(ctx, "invoke", method, repeatable, func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+		call := &clusterclientv1.Call{
+			Id: id, Method: method, Codec: c.Name(), Payload: data, Oneway: oneway, Metadata: wire.MetadataTo(md),
+		}
+		if !oneway { // the handler of a oneway call may take longer than its caller waits
+			call.Deadline = deadline
+		}
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Call{Call: call}}
+	})
+	return reply, err
+}
+
+// Publish writes data as the value of key and returns when the upstream has
+// acknowledged it, or said why not: such an error is a gRPC status with the
+// upstream's text. When the leader is lost meanwhile it fails with
+// ErrOutcomeUnknown; writing again might overwrite somebody else's newer value.
+func (f *Follower) Publish(ctx context.Context, key string, data []byte) error {
+	if err := f.checkKey("publish", key); err != nil {
+		return err
+	}
+	if err := f.checkSize("publish", key, data); err != nil {
+		return err
+	}
+	ctx, cancel := f.withTimeout(ctx)
+	defer cancel()
+	reply, _, err := f.request(ctx, "publish", key, never, func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Publish{
+			Publish: &clusterclientv1.Publish{Id: id, Key: key, Data: data, Deadline: deadline},
+		}}
+	})
+	if err != nil {
+		return err
+	}
+	return f.answer("publish", key, reply)
+}

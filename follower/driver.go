@@ -1,0 +1,209 @@
+package follower
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// errDetached is why a link ended that nobody had a complaint about.
+var errDetached = errors.New("the session ended")
+
+// withdrawPatience is how long Close waits for registrations to be withdrawn.
+const withdrawPatience = 2 * time.Second
+
+// A Driver gives a [Follower] its links. Package clusterclient holds it;
+// programs do not.
+type Driver struct{ f *Follower }
+
+// A Link joins a Follower to the leader of one term: a session that has been
+// welcomed.
+type Link struct {
+	Stream  wire.Stream
+	Welcome *clusterclientv1.Welcome
+	Conn    grpc.ClientConnInterface // carries streams of other services
+	Close   func()                   // makes Stream's methods return
+	Term    func(uint64)             // called when the term has grown
+}
+
+// Run puts the Follower on a link and returns, when the link has ended, why.
+func (d *Driver) Run(ctx context.Context, lk Link) error {
+	l := newLink(d.f, lk)
+	if !d.f.attach(l) {
+		return d.f.closedErr("attach", "")
+	}
+	stop := context.AfterFunc(ctx, lk.Close)
+	err := l.run()
+	stop()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	d.f.detach(l, err)
+	return err
+}
+
+// attach makes l the link. All that the process wants is due on it.
+func (f *Follower) attach(l *link) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	l.gapSince = f.state.Load().since
+	f.state.Store(&linkState{link: l, since: time.Now()})
+	f.announceLocked()
+	for name, k := range f.keys {
+		l.dueKey(name)
+		k.mu.Lock()
+		k.wakeLocked()
+		k.mu.Unlock()
+	}
+	f.replayLocked(l)
+	return true
+}
+
+// detach ends l; calls that are still under way on it learn that it is lost.
+func (f *Follower) detach(l *link, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		err = errDetached
+	}
+	l.lose(err)
+	if f.state.Load().link == l {
+		reason := fmt.Errorf("the leader, %s, is gone: %w", l, err)
+		f.state.Store(&linkState{since: time.Now(), reason: reason})
+		f.announceLocked()
+	}
+}
+
+func (f *Follower) announceLocked() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// goUnlessClosed runs fn in a goroutine that Wait waits for.
+func (f *Follower) goUnlessClosed(fn func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.wg.Go(fn)
+	}
+}
+
+// NoLink notes why there is no link; what waits for one says so.
+func (d *Driver) NoLink(reason error) {
+	d.f.mu.Lock()
+	defer d.f.mu.Unlock()
+	if st := d.f.state.Load(); st.link == nil {
+		d.f.state.Store(&linkState{since: st.since, reason: reason})
+	}
+}
+
+// Newest returns the newest value known of key.
+func (d *Driver) Newest(key string) (Value, bool) {
+	d.f.mu.Lock()
+	k := d.f.keys[key]
+	d.f.mu.Unlock()
+	if k == nil {
+		return Value{}, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.value, k.has
+}
+
+// Records returns the registrations of the cluster, as the last leader knew
+// them.
+func (d *Driver) Records() []*clusterclientv1.Record {
+	d.f.mu.Lock()
+	defer d.f.mu.Unlock()
+	all := make([]*clusterclientv1.Record, 0, len(d.f.records))
+	for _, r := range d.f.records {
+		all = append(all, r)
+	}
+	return all
+}
+
+// record keeps what the leader told of a registration.
+func (f *Follower) record(r *clusterclientv1.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := recordID{hex.EncodeToString(r.GetOwner().GetInstance()), r.GetRegistration()}
+	if r.GetWithdrawn() {
+		delete(f.records, id)
+	} else {
+		f.records[id] = r
+	}
+}
+
+// Stats is a snapshot of what a Follower holds.
+type Stats struct {
+	Keys          int // subscribed to in this process
+	Subscriptions int
+	StaleKeys     int
+	Registrations int
+	Running       int // calls under way
+}
+
+// Stats returns a snapshot.
+func (d *Driver) Stats() Stats {
+	f := d.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := Stats{Keys: len(f.keys), Registrations: len(f.regs)}
+	for _, k := range f.keys {
+		k.mu.Lock()
+		st.Subscriptions += k.subs
+		if v := k.valueLocked(); v.Stale {
+			st.StaleKeys++
+		}
+		k.mu.Unlock()
+	}
+	if l := f.state.Load().link; l != nil {
+		st.Running = l.underWay()
+	}
+	return st
+}
+
+// Withdraw takes back all registrations of the process, within a bound.
+func (d *Driver) Withdraw() {
+	f := d.f
+	f.mu.Lock()
+	regs := make([]*Registration, 0, len(f.regs))
+	for _, r := range f.regs {
+		regs = append(regs, r)
+	}
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawPatience)
+	defer cancel()
+	for _, r := range regs {
+		if err := r.withdraw(ctx); err != nil && !errors.Is(err, errs.ErrClosed) {
+			f.cfg.Logger.Warn("registration not withdrawn, the next leader does it", "key", r.key, "error", err)
+		}
+	}
+}
+
+// Close ends every subscription and call with ErrClosed.
+func (d *Driver) Close() {
+	f := d.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		close(f.done)
+		f.announceLocked()
+	}
+}
+
+// Wait returns when, after Close and the end of the last link, nothing runs
+// any more.
+func (d *Driver) Wait() { d.f.wg.Wait() }

@@ -1,0 +1,152 @@
+// Package follower has what every process of a cluster holds, whether it leads
+// or follows: its subscriptions, the newest values, its registrations and its
+// calls under way. What is behind a [Follower] changes with each takeover; the
+// Follower stays, and so does all that its process asked of it.
+//
+// Programs get a Follower as part of a clusterclient.Client.
+package follower
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/clusterclient/clusterclient/codec"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// staleAfter is how long a leader may be silent before the values it vouched
+// for count as stale.
+const staleAfter = 3 * time.Second
+
+// Config is what a [Follower] needs to know.
+type Config struct {
+	Name        string        // of the cluster, for errors
+	Codec       codec.Codec   // for plain Go values
+	CallTimeout time.Duration // of calls without a deadline
+	Logger      hclog.Logger
+}
+
+// A Follower subscribes, invokes, publishes and registers through whichever
+// process leads. Its methods are safe for concurrent use. After Close of the
+// Client that it belongs to they fail with ErrClosed.
+type Follower struct {
+	cfg  Config
+	done chan struct{}  // closed by Driver.Close
+	wg   sync.WaitGroup // replays of registrations
+
+	state atomic.Pointer[linkState] // never nil; changed with mu held
+	ids   atomic.Uint64             // of requests and registrations
+
+	mu      sync.Mutex // guards what follows; taken before a key's mutex
+	closed  bool
+	keys    map[string]*key
+	changed chan struct{} // closed and replaced when the link changes
+	regs    map[uint64]*Registration
+	records map[recordID]*clusterclientv1.Record
+}
+
+// linkState is the link, or why there is none, and since when.
+type linkState struct {
+	link   *link // nil between terms
+	since  time.Time
+	reason error // why the last link ended
+}
+
+type recordID struct {
+	owner        string
+	registration uint64
+}
+
+// New returns a Follower without a link, and the Driver that gives it one.
+func New(cfg Config) (*Follower, *Driver) {
+	f := &Follower{
+		cfg:     cfg,
+		done:    make(chan struct{}),
+		changed: make(chan struct{}),
+		keys:    make(map[string]*key),
+		regs:    make(map[uint64]*Registration),
+		records: make(map[recordID]*clusterclientv1.Record),
+	}
+	f.state.Store(&linkState{since: time.Now()})
+	return f, &Driver{f: f}
+}
+
+// fail returns an error of op on key.
+func (f *Follower) fail(code errs.Code, op, key string, cause error) *errs.Error {
+	return &errs.Error{Code: code, Op: op, Name: f.cfg.Name, Key: key, Cause: cause}
+}
+
+func (f *Follower) closedErr(op, key string) error { return f.fail(errs.Closed, op, key, nil) }
+
+// ended returns the error of op for a context that has ended, waiting for on.
+func (f *Follower) ended(ctx context.Context, op, key string, on error) error {
+	e := errs.FromContext(ctx, op, key, on)
+	e.Name = f.cfg.Name
+	return e
+}
+
+// noLeader says that, and why, there is no link now.
+func (f *Follower) noLeader() error {
+	return &errs.Error{Code: errs.NoLeader, Op: "wait for a leader", Cause: f.state.Load().reason}
+}
+
+// checkKey refuses what cannot be a key.
+func (f *Follower) checkKey(op, key string) error {
+	switch {
+	case key == "":
+		return f.fail(errs.Invalid, op, key, errors.New("a key of 0 bytes"))
+	case !utf8.ValidString(key):
+		return f.fail(errs.Invalid, op, key, errors.New("the key is not UTF-8"))
+	case len(key) > maxKey:
+		return f.fail(errs.Invalid, op, key[:64]+"…", errors.New("the key is longer than 4096 bytes"))
+	}
+	return nil
+}
+
+// checkSize refuses data that is too large to travel.
+func (f *Follower) checkSize(op, key string, data []byte) error {
+	if len(data) > wire.MaxMessage {
+		return f.fail(errs.TooLarge, op, key, sizeError(len(data)))
+	}
+	return nil
+}
+
+// await returns the link, other than not, that takes new requests, and waits
+// for one if need be.
+func (f *Follower) await(ctx context.Context, op, key string, not *link) (*link, error) {
+	for {
+		f.mu.Lock()
+		changed, closed := f.changed, f.closed
+		l := f.state.Load().link
+		f.mu.Unlock()
+		switch {
+		case closed:
+			return nil, f.closedErr(op, key)
+		case ctx.Err() != nil:
+			return nil, f.ended(ctx, op, key, nil)
+		case l != nil && l != not && !l.leaving.Load():
+			return l, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, f.ended(ctx, op, key, f.noLeader())
+		}
+	}
+}
+
+// withTimeout gives ctx the default deadline of calls unless it has one.
+func (f *Follower) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, f.cfg.CallTimeout)
+}

@@ -1,0 +1,73 @@
+package follower
+
+import (
+	"slices"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A group is this process's membership in a queue group of one key. The
+// subscriptions of the process share it. All fields are guarded by the key's
+// mutex.
+type group struct {
+	name  string
+	subs  int
+	queue []*task
+	done  *clusterclientv1.Mark // newest update that somebody was given
+}
+
+// A task is one update that this process was chosen for.
+type task struct {
+	link  *link // that it came over, and is acknowledged on
+	id    uint64
+	value Value
+}
+
+// takeTask queues t for the group's subscriptions; false when there are none.
+func (k *key) takeTask(name string, t *task) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := k.groups[name]
+	if g == nil {
+		return false
+	}
+	g.queue = append(g.queue, t)
+	g.advance(t.value.mark())
+	k.wakeLocked()
+	return true
+}
+
+func (k *key) takeProgress(p *clusterclientv1.Progress) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if g := k.groups[p.GetGroup()]; g != nil {
+		g.advance(p.GetDone())
+	}
+}
+
+// advance notes that the group has come as far as mark.
+func (g *group) advance(mark *clusterclientv1.Mark) {
+	if mark != nil && wire.RevisionFrom(mark.GetRevision()).Compare(wire.RevisionFrom(g.done.GetRevision())) > 0 {
+		g.done = mark
+	}
+}
+
+// nextTaskLocked returns the next update for a subscription of the group.
+func (k *key) nextTaskLocked(name string) *task {
+	g := k.groups[name]
+	if g == nil || len(g.queue) == 0 {
+		return nil
+	}
+	t := g.queue[0]
+	g.queue = slices.Delete(g.queue, 0, 1)
+	return t
+}
+
+// acknowledge tells the leader that t was dealt with. A leader that is gone
+// need not know: its successor hands out only what is newer.
+func (t *task) acknowledge() {
+	if t.link.ctx.Err() == nil {
+		t.link.ack(t.id)
+	}
+}

@@ -1,0 +1,133 @@
+package follower
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A key is what this process holds of one key: the newest value, and who
+// waits for the next one. It lives while the process has a subscription.
+type key struct {
+	f    *Follower
+	name string
+
+	mu      sync.Mutex // guards what follows
+	subs    int
+	groups  map[string]*group
+	has     bool
+	value   Value         // with the freshness that the leader told
+	serial  uint64        // counts values that differ from the one before
+	told    *link         // the link on which value was last confirmed
+	trouble error         // why there is no first value yet
+	changed chan struct{} // closed and replaced when there is news
+}
+
+// withKey calls fn with the key called name, if the process has it.
+func (f *Follower) withKey(name string, fn func(*key)) {
+	f.mu.Lock()
+	k := f.keys[name]
+	f.mu.Unlock()
+	if k != nil {
+		fn(k)
+	}
+}
+
+// wanted returns the frame that tells a leader what this process wants of the
+// key called name.
+func (f *Follower) wanted(name string) *clusterclientv1.RequestFrame {
+	f.mu.Lock()
+	k := f.keys[name]
+	f.mu.Unlock()
+	if k == nil {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Unsubscribe{
+			Unsubscribe: &clusterclientv1.Unsubscribe{Key: name},
+		}}
+	}
+	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: k.subscribeFrame()}}
+}
+
+func (k *key) subscribeFrame() *clusterclientv1.Subscribe {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := &clusterclientv1.Subscribe{Key: k.name}
+	if k.has {
+		s.Known = k.value.mark()
+	}
+	for _, g := range k.groups {
+		s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done})
+	}
+	return s
+}
+
+// take stores a value that the leader sent. An older one, or one that came
+// over a link that is gone, is no news.
+func (k *key) take(l *link, v Value) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.has && v.Revision.Compare(k.value.Revision) < 0 {
+		return
+	}
+	if !k.has || !sameValue(&k.value, &v) {
+		k.serial++
+	} else {
+		v.Data = k.value.Data // let the copy go
+	}
+	k.has, k.value, k.told, k.trouble = true, v, l, nil
+	k.wakeLocked()
+}
+
+// takeState notes what the leader says of the value that is held here.
+func (k *key) takeState(l *link, s *clusterclientv1.State) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.has {
+		k.trouble = errors.New(s.GetFreshness().GetReason())
+		return
+	}
+	if rev := wire.RevisionFrom(s.GetRevision()); rev.Compare(k.value.Revision) > 0 {
+		k.value.Revision = rev
+	}
+	k.value.setFreshness(s.GetFreshness())
+	k.told = l
+	k.wakeLocked()
+}
+
+func (k *key) wakeLocked() {
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
+// valueLocked returns the newest value as it is to be seen now: stale, too,
+// when its leader is gone, silent or another one.
+func (k *key) valueLocked() Value {
+	v := k.value
+	v.Key = k.name
+	st := k.f.state.Load()
+	switch {
+	case st.link == nil:
+		v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: st.reason}
+		v.setStale(st.since)
+	case k.told != st.link:
+		v.Reason = errors.New("not confirmed by the new leader yet")
+		v.setStale(st.link.gapSince)
+	default:
+		beat := time.Unix(0, st.link.lastBeat.Load())
+		if time.Since(beat) > staleAfter {
+			v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: errors.New("the leader, " + st.link.String() + ", is silent")}
+			v.setStale(beat.Add(staleAfter))
+		}
+	}
+	return v
+}
+
+// setStale makes v stale since t, unless it was before.
+func (v *Value) setStale(t time.Time) {
+	if !v.Stale {
+		v.Stale, v.Since = true, t
+	}
+}

@@ -1,0 +1,188 @@
+package follower
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A link is the session with one leader. It is made when the leader has said
+// welcome and never used again once it is lost.
+type link struct {
+	f          *Follower
+	w          *wire.Writer
+	stream     wire.Stream
+	conn       grpc.ClientConnInterface
+	close      func()
+	leader     *clusterclientv1.Peer
+	session    []byte
+	idempotent map[string]bool
+	gapSince   time.Time // when the link before this one was lost
+
+	ctx      context.Context // ends, with the reason, when the link is lost
+	lose     context.CancelCauseFunc
+	leaving  atomic.Bool  // the leader takes no new calls
+	lastBeat atomic.Int64 // Unix nanoseconds
+	term     atomic.Uint64
+	onTerm   func(uint64)
+
+	mu      sync.Mutex // guards what follows
+	due     []string   // keys whose wanted state the leader has to be told
+	isDue   map[string]bool
+	waiting map[uint64]*request
+	acks    []uint64
+}
+
+func newLink(f *Follower, lk Link) *link {
+	l := &link{
+		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, onTerm: lk.Term,
+		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
+		idempotent: make(map[string]bool),
+		isDue:      make(map[string]bool),
+		waiting:    make(map[uint64]*request),
+	}
+	for _, m := range lk.Welcome.GetIdempotentMethods() {
+		l.idempotent[m] = true
+	}
+	l.term.Store(lk.Welcome.GetTerm())
+	l.ctx, l.lose = context.WithCancelCause(context.Background())
+	l.lastBeat.Store(time.Now().UnixNano())
+	l.w = wire.NewRequestWriter(lk.Stream, l.pull)
+	return l
+}
+
+func (l *link) String() string {
+	if a := l.leader.GetAddress(); a != "" {
+		return fmt.Sprintf("pid %d at %s", l.leader.GetPid(), a)
+	}
+	return fmt.Sprintf("pid %d", l.leader.GetPid())
+}
+
+// run sends and receives until the stream fails, and returns why.
+func (l *link) run() error {
+	ctx, cancel := context.WithCancelCause(l.stream.Context())
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		if err := l.w.Run(ctx); err != nil {
+			l.close()
+		}
+	})
+	err := l.receive()
+	cancel(err)
+	l.close()
+	sender.Wait()
+	return err
+}
+
+// receive takes the leader's frames until the stream fails.
+func (l *link) receive() error {
+	var assembler wire.Assembler
+	for {
+		var batch clusterclientv1.SessionResponse
+		if err := l.stream.RecvMsg(&batch); err != nil {
+			return err
+		}
+		for _, f := range batch.GetFrames() {
+			if c := f.GetChunk(); c != nil {
+				var whole clusterclientv1.ResponseFrame
+				ok, err := assembler.Add(c, &whole)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					continue
+				}
+				f = &whole
+			}
+			l.handle(f)
+		}
+	}
+}
+
+// handle takes one frame. It does not block.
+func (l *link) handle(f *clusterclientv1.ResponseFrame) {
+	switch k := f.GetKind().(type) {
+	case *clusterclientv1.ResponseFrame_Heartbeat:
+		l.lastBeat.Store(time.Now().UnixNano())
+		if t := k.Heartbeat.GetTerm(); t > l.term.Load() {
+			l.term.Store(t)
+			l.onTerm(t)
+		}
+	case *clusterclientv1.ResponseFrame_Leaving:
+		l.leaving.Store(true)
+	case *clusterclientv1.ResponseFrame_Value:
+		l.f.withKey(k.Value.GetKey(), func(key *key) { key.take(l, valueFrom(k.Value)) })
+	case *clusterclientv1.ResponseFrame_State:
+		l.f.withKey(k.State.GetKey(), func(key *key) { key.takeState(l, k.State) })
+	case *clusterclientv1.ResponseFrame_Task:
+		l.takeTask(k.Task)
+	case *clusterclientv1.ResponseFrame_Progress:
+		l.f.withKey(k.Progress.GetKey(), func(key *key) { key.takeProgress(k.Progress) })
+	case *clusterclientv1.ResponseFrame_Reply:
+		l.takeReply(k.Reply)
+	case *clusterclientv1.ResponseFrame_Record:
+		l.f.record(k.Record)
+	}
+}
+
+// takeTask gives an update to the queue group's members in this process, or
+// straight back when there is none any more.
+func (l *link) takeTask(t *clusterclientv1.Task) {
+	taken := false
+	l.f.withKey(t.GetValue().GetKey(), func(k *key) {
+		taken = k.takeTask(t.GetGroup(), &task{link: l, id: t.GetId(), value: valueFrom(t.GetValue())})
+	})
+	if !taken {
+		l.dueKey(t.GetValue().GetKey()) // tells that the group was left
+	}
+}
+
+// dueKey makes the leader learn what this process wants of key.
+func (l *link) dueKey(key string) {
+	l.mu.Lock()
+	if !l.isDue[key] {
+		l.isDue[key] = true
+		l.due = append(l.due, key)
+	}
+	l.mu.Unlock()
+	l.w.Wake()
+}
+
+// ack tells the leader that a task was dealt with.
+func (l *link) ack(id uint64) {
+	l.mu.Lock()
+	l.acks = append(l.acks, id)
+	l.mu.Unlock()
+	l.w.Wake()
+}
+
+// pull fills a batch with what the leader has to know.
+func (l *link) pull(b *wire.Batch) {
+	l.mu.Lock()
+	acks := l.acks
+	l.acks = nil
+	l.mu.Unlock()
+	if len(acks) > 0 {
+		b.Add(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Ack{Ack: &clusterclientv1.Ack{Ids: acks}}})
+	}
+	for !b.Full() {
+		l.mu.Lock()
+		if len(l.due) == 0 {
+			l.due = nil
+			l.mu.Unlock()
+			return
+		}
+		name := l.due[0]
+		l.due = l.due[1:]
+		delete(l.isDue, name)
+		l.mu.Unlock()
+		b.Add(l.f.wanted(name))
+	}
+}

@@ -1,0 +1,173 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/backoff"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	replayMin = 500 * time.Millisecond
+	replayMax = 30 * time.Second
+)
+
+// A Registration is something this process announces upstream. It lasts until
+// Close, the Client's Close, or the end of the process, whoever leads. Its
+// methods are safe for concurrent use.
+type Registration struct {
+	f   *Follower
+	id  uint64
+	key string
+
+	op     sync.Mutex // held during an operation: they do not overtake; guards what follows
+	data   []byte     // newest acknowledged
+	on     *link      // that acknowledged it
+	closed bool
+}
+
+// Register announces data under key for as long as this process lives, and
+// returns when the upstream has acknowledged it. Each new leader announces the
+// newest data again. When the process dies it is withdrawn after a grace of
+// 3 s; a change of leader alone never withdraws it.
+//
+// An error of the upstream is a gRPC status with the upstream's text;
+// Unimplemented says that the upstream cannot register.
+func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Registration, error) {
+	if err := f.checkKey("register", key); err != nil {
+		return nil, err
+	}
+	r := &Registration{f: f, id: f.ids.Add(1), key: key}
+	r.op.Lock()
+	defer r.op.Unlock()
+	if err := r.announceLocked(ctx, data); err != nil {
+		f.goUnlessClosed(r.retract)
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.regs[r.id] = r
+	return r, nil
+}
+
+// Update replaces the announced data and returns when the upstream has
+// acknowledged it. When it fails the data before is announced still, or, if
+// the outcome is unknown, either one. It fails with ErrClosed after Close.
+func (r *Registration) Update(ctx context.Context, data []byte) error {
+	r.op.Lock()
+	defer r.op.Unlock()
+	if r.closed {
+		return r.f.closedErr("register", r.key)
+	}
+	return r.announceLocked(ctx, data)
+}
+
+// Close withdraws the registration, upstream too, and returns when that is
+// acknowledged; it waits as long as a call does. It is idempotent.
+func (r *Registration) Close() error {
+	ctx, cancel := r.f.withTimeout(context.Background())
+	defer cancel()
+	return r.withdraw(ctx)
+}
+
+func (r *Registration) announceLocked(ctx context.Context, data []byte) error {
+	if err := r.f.checkSize("register", r.key, data); err != nil {
+		return err
+	}
+	ctx, cancel := r.f.withTimeout(ctx)
+	defer cancel()
+	reply, on, err := r.f.request(ctx, "register", r.key, always, r.frame(data))
+	if err != nil {
+		return err
+	}
+	if err := r.f.answer("register", r.key, reply); err != nil {
+		return err
+	}
+	r.data, r.on = data, on
+	return nil
+}
+
+// frame builds the request that announces data.
+func (r *Registration) frame(data []byte) builder {
+	return func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Register{
+			Register: &clusterclientv1.Register{Id: id, Registration: r.id, Key: r.key, Data: data, Deadline: deadline},
+		}}
+	}
+}
+
+func (r *Registration) withdraw(ctx context.Context) error {
+	r.op.Lock()
+	defer r.op.Unlock()
+	if r.closed {
+		return nil
+	}
+	if err := r.withdrawLocked(ctx); err != nil {
+		return err
+	}
+	r.closed = true
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	delete(r.f.regs, r.id)
+	return nil
+}
+
+func (r *Registration) withdrawLocked(ctx context.Context) error {
+	reply, _, err := r.f.request(ctx, "withdraw", r.key, always, func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Deregister{
+			Deregister: &clusterclientv1.Deregister{Id: id, Registration: r.id, Deadline: deadline},
+		}}
+	})
+	if err != nil {
+		return err
+	}
+	return r.f.answer("withdraw", r.key, reply)
+}
+
+// retract takes back a registration whose announcement failed: it may have
+// reached the upstream all the same.
+func (r *Registration) retract() {
+	ctx, cancel := r.f.withTimeout(context.Background())
+	defer cancel()
+	if err := r.withdrawLocked(ctx); err != nil && !errors.Is(err, errs.ErrClosed) {
+		r.f.cfg.Logger.Warn("failed registration not taken back", "key", r.key, "error", err)
+	}
+}
+
+// replayLocked announces every registration on a new link.
+func (f *Follower) replayLocked(l *link) {
+	for _, r := range f.regs {
+		f.wg.Go(func() { r.replay(l) })
+	}
+}
+
+// replay announces the newest data on l, until that is acknowledged or l is
+// lost.
+func (r *Registration) replay(l *link) {
+	r.op.Lock()
+	defer r.op.Unlock()
+	retry := backoff.Backoff{Min: replayMin, Max: replayMax}
+	for !r.closed && r.on != l && l.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(l.ctx, r.f.cfg.CallTimeout)
+		reply, err := l.exchange(ctx, "register", r.key, r.frame(r.data))
+		cancel()
+		if err == nil {
+			err = r.f.answer("register", r.key, reply)
+		}
+		switch {
+		case err == nil && reply != nil:
+			r.on = l
+		case err == nil: // the leader is leaving
+			<-l.ctx.Done()
+		case errors.Is(err, errs.ErrClosed):
+			return
+		default:
+			r.f.cfg.Logger.Warn("registration not announced to the new leader, trying again", "key", r.key, "error", err)
+			_ = retry.Wait(l.ctx)
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A SubscribeOption changes what a subscription yields.
+type SubscribeOption func(*subscribeOptions)
+
+type subscribeOptions struct {
+	group    string
+	hasGroup bool
+}
+
+// QueueGroup makes the subscription a member of the queue group called name.
+// Each update of the key goes to exactly one member of the group in the whole
+// cluster, instead of to every subscriber. The value that the key has when the
+// group is formed is no update; [Subscription.Value] has it.
+//
+// An update counts as dealt with when its member asks for the next one, or
+// closes. It is handed to another member when its member dies before. What
+// waits in the leader when the leader itself dies is lost, but for the newest
+// update; and one that was dealt with at that very moment may be handed out
+// again.
+func QueueGroup(name string) SubscribeOption {
+	return func(o *subscribeOptions) { o.group, o.hasGroup = name, true }
+}
+
+// A Subscription yields the values of one key. It lives until it, or its
+// Client, is closed, across takeovers. Its methods are safe for concurrent
+// use, but a value goes to only one of several goroutines in Next.
+type Subscription struct {
+	f    *Follower
+	key  *key
+	opts subscribeOptions
+	done chan struct{} // closed by Close
+
+	// Guarded by key.mu.
+	closed  bool
+	seen    uint64 // key.serial of the newest value looked at
+	yielded bool
+	last    Value   // yielded
+	held    []*task // yielded and not acknowledged
+}
+
+// Subscribe starts to watch key, in this process and, when it is the first on
+// the host to do so, upstream. It does not wait for a value; a subscription
+// made while there is no leader is served once there is one. Only a
+// [QueueGroup] waits, within ctx, until the leader knows of the member, so
+// that no later update is missed. ctx does not bound the subscription's life.
+//
+// It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
+// not UTF-8.
+func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
+	s := &Subscription{f: f, done: make(chan struct{})}
+	for _, opt := range opts {
+		opt(&s.opts)
+	}
+	if err := f.checkKey("subscribe", key); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, f.ended(ctx, "subscribe", key, nil)
+	}
+	if !f.add(s, key) {
+		return nil, f.closedErr("subscribe", key)
+	}
+	if s.opts.hasGroup {
+		if err := s.join(ctx); err != nil {
+			_ = s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// add registers s with its key, which it creates if need be.
+func (f *Follower) add(s *Subscription, name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	k := f.keys[name]
+	if k == nil {
+		k = &key{f: f, name: name, groups: make(map[string]*group), changed: make(chan struct{})}
+		f.keys[name] = k
+		if l := f.state.Load().link; l != nil {
+			l.dueKey(name)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s.key = k
+	k.subs++
+	if s.opts.hasGroup {
+		g := k.groups[s.opts.group]
+		if g == nil {
+			g = &group{name: s.opts.group}
+			k.groups[g.name] = g
+		}
+		g.subs++
+	}
+	return true
+}
+
+// join waits until the leader knows of the queue group's member.
+func (s *Subscription) join(ctx context.Context) error {
+	ctx, cancel := s.f.withTimeout(ctx)
+	defer cancel()
+	reply, _, err := s.f.request(ctx, "subscribe", s.key.name, always, func(id uint64, _ int64) *clusterclientv1.RequestFrame {
+		frame := s.key.subscribeFrame()
+		frame.Id = id
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: frame}}
+	})
+	if err != nil {
+		return err
+	}
+	return s.f.answer("subscribe", s.key.name, reply)
+}
+
+// Value returns the newest value known of the key, whether or not Next has
+// returned it; false when none is known yet. It never blocks.
+func (s *Subscription) Value() (Value, bool) {
+	s.key.mu.Lock()
+	defer s.key.mu.Unlock()
+	return s.key.valueLocked(), s.key.has
+}
+
+// Next returns the newest value that this subscription has not returned yet,
+// and waits for one if there is none. The first call returns the present
+// value. A reader that is slow misses values in between, never the newest one.
+// A value equal to the one returned last, in data, version and deletion, is
+// not returned again.
+//
+// It fails when ctx ends, with an error that is ctx's and says what was being
+// waited for, and with ErrClosed. A value that arrives later is returned by
+// the next call.
+func (s *Subscription) Next(ctx context.Context) (Value, error) {
+	for {
+		v, ok, changed, err := s.poll()
+		if ok || err != nil {
+			return v, err
+		}
+		select {
+		case <-changed:
+		case <-s.done:
+		case <-s.f.done:
+			return Value{}, s.f.closedErr("next", s.key.name)
+		case <-ctx.Done():
+			return Value{}, s.f.ended(ctx, "next", s.key.name, s.waitsFor())
+		}
+	}
+}
+
+// poll returns the next value if there is one, and else what to wait for.
+func (s *Subscription) poll() (v Value, ok bool, changed <-chan struct{}, err error) {
+	k := s.key
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s.closed {
+		return Value{}, false, nil, s.f.closedErr("next", k.name)
+	}
+	if s.opts.hasGroup {
+		s.acknowledgeLocked()
+		if t := k.nextTaskLocked(s.opts.group); t != nil {
+			s.held = append(s.held, t)
+			return t.value, true, nil, nil
+		}
+		return Value{}, false, k.changed, nil
+	}
+	if k.serial == s.seen {
+		return Value{}, false, k.changed, nil
+	}
+	s.seen = k.serial
+	if s.yielded && sameValue(&s.last, &k.value) {
+		return Value{}, false, k.changed, nil
+	}
+	s.yielded, s.last = true, k.value
+	return k.valueLocked(), true, nil, nil
+}
+
+func (s *Subscription) acknowledgeLocked() {
+	for _, t := range s.held {
+		t.acknowledge()
+	}
+	s.held = nil
+}
+
+// waitsFor says why there is no next value.
+func (s *Subscription) waitsFor() error {
+	k := s.key
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch st := k.f.state.Load(); {
+	case st.link == nil:
+		return k.f.noLeader()
+	case !k.has && k.trouble != nil:
+		return k.trouble
+	case !k.has:
+		return errors.New("the upstream has not reported a value yet")
+	default:
+		return errors.New("the value has not changed")
+	}
+}
+
+// Values yields what [Subscription.Next] returns until ctx ends, the
+// subscription is closed, or the loop is left. The last pair then has the
+// reason, unless the loop was left.
+func (s *Subscription) Values(ctx context.Context) iter.Seq2[Value, error] {
+	return func(yield func(Value, error) bool) {
+		for {
+			v, err := s.Next(ctx)
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Close ends the subscription; Next fails with ErrClosed from then on. The
+// upstream is watched a little longer, for the linger of the leader, in case
+// somebody wants the key again. Close is idempotent and never fails.
+func (s *Subscription) Close() error {
+	f, k := s.f, s.key
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	close(s.done)
+	tell := false
+	k.subs--
+	if s.opts.hasGroup {
+		s.acknowledgeLocked()
+		if g := k.groups[s.opts.group]; g != nil {
+			if g.subs--; g.subs == 0 {
+				delete(k.groups, g.name)
+				tell = true
+			}
+		}
+	}
+	if k.subs == 0 {
+		delete(f.keys, k.name)
+		tell = true
+	}
+	if l := f.state.Load().link; tell && l != nil {
+		l.dueKey(k.name)
+	}
+	return nil
+}
+
+// Get returns the newest value of key and waits, within ctx, for the first
+// one. Without a deadline it waits as long as a call does. The value may be
+// stale, and may be a deletion; both are marked. Following a key with Get
+// costs less while the process has a subscription to it.
+func (f *Follower) Get(ctx context.Context, key string) (Value, error) {
+	s, err := f.Subscribe(ctx, key)
+	if err != nil {
+		return Value{}, err
+	}
+	defer func() { _ = s.Close() }()
+	if v, ok := s.Value(); ok {
+		return v, nil
+	}
+	ctx, cancel := f.withTimeout(ctx)
+	defer cancel()
+	return s.Next(ctx)
+}

@@ -1,0 +1,73 @@
+package follower
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A Revision orders the values of one key: by Term, the number of the
+// leadership that reported the value, and then by Seq, which counts within it.
+// Compare two with [Revision.Compare]. The zero Revision is older than any.
+type Revision = wire.Revision
+
+// A Value is one value of one key, and how far it can be trusted.
+type Value struct {
+	// Key is what the value belongs to.
+	Key string
+
+	// Data is the value. It is shared with every other reader of the key in
+	// this process and must not be modified. Empty when Deleted.
+	Data []byte
+
+	// Revision grows with every value that a subscription yields, across
+	// takeovers too.
+	Revision Revision
+
+	// Version is the upstream's own mark of the value, opaque.
+	Version string
+
+	// Deleted is true when the key does not exist upstream.
+	Deleted bool
+
+	// Stale is true while the upstream does not vouch for the value: it is
+	// the last known one then, for Reason.
+	Stale bool
+
+	// Since is when the present state, fresh or stale, began.
+	Since time.Time
+
+	// Reason is why the value is stale, nil when it is fresh. errors.Is finds
+	// ErrNoLeader in it when the leader is gone, rather than its upstream.
+	Reason error
+}
+
+// sameValue reports whether two values are equal for a subscriber.
+func sameValue(a, b *Value) bool {
+	return a.Deleted == b.Deleted && a.Version == b.Version && bytes.Equal(a.Data, b.Data)
+}
+
+func (v *Value) mark() *clusterclientv1.Mark {
+	return &clusterclientv1.Mark{
+		Revision: v.Revision.ToProto(), Version: []byte(v.Version), Deleted: v.Deleted, Digest: wire.Digest(v.Data),
+	}
+}
+
+func valueFrom(f *clusterclientv1.Value) Value {
+	v := Value{
+		Key: f.GetKey(), Data: f.GetData(), Revision: wire.RevisionFrom(f.GetRevision()),
+		Version: string(f.GetVersion()), Deleted: f.GetDeleted(),
+	}
+	v.setFreshness(f.GetFreshness())
+	return v
+}
+
+func (v *Value) setFreshness(f *clusterclientv1.Freshness) {
+	v.Stale, v.Since, v.Reason = f.GetStale(), time.Unix(0, f.GetSince()), nil
+	if v.Stale {
+		v.Reason = errors.New(f.GetReason())
+	}
+}

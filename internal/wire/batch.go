@@ -1,0 +1,86 @@
+package wire
+
+import (
+	"sync/atomic"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// batchSize is when a batch is full. Larger ones do not carry more calls
+	// a second, and make whoever is behind them wait.
+	batchSize = 16 << 10
+
+	// chunkSize is the size of a frame above which it is cut, and of the
+	// pieces.
+	chunkSize = 64 << 10
+
+	// Numbers of fields: "frames" in SessionRequest and SessionResponse, and
+	// "chunk" in the two kinds of frames.
+	framesField        protowire.Number = 1
+	requestChunkField  protowire.Number = 11
+	responseChunkField protowire.Number = 14
+)
+
+// A Batch is one message on the wire, a SessionRequest or SessionResponse, in
+// encoded form.
+type Batch struct {
+	buf    *[]byte
+	handed []*atomic.Bool
+}
+
+func newBatch() *Batch {
+	buf := mem.DefaultBufferPool().Get(batchSize)
+	*buf = (*buf)[:0]
+	return &Batch{buf: buf}
+}
+
+// Add appends frame, a RequestFrame or ResponseFrame.
+func (b *Batch) Add(frame proto.Message) {
+	opts := proto.MarshalOptions{}
+	size := opts.Size(frame)
+	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)
+	out = protowire.AppendVarint(out, uint64(size))
+	opts.UseCachedSize = true
+	out, err := opts.MarshalAppend(out, frame)
+	if err != nil {
+		// Invalid UTF-8 in a string is all that can go wrong, and keys and
+		// names are checked where they come in. The frame is left out.
+		return
+	}
+	*b.buf = out
+}
+
+// AddEncoded appends a frame that is encoded already.
+func (b *Batch) AddEncoded(frame []byte) {
+	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)
+	*b.buf = protowire.AppendBytes(out, frame)
+}
+
+// Full reports whether the batch ought to be sent before more is added.
+func (b *Batch) Full() bool { return len(*b.buf) >= batchSize }
+
+func (b *Batch) empty() bool { return len(*b.buf) == 0 }
+
+// markHanded tells whoever asked that their frames are about to leave.
+func (b *Batch) markHanded() {
+	for _, h := range b.handed {
+		h.Store(true)
+	}
+}
+
+// take gives the bytes away; the batch must not be used any more.
+func (b *Batch) take() *[]byte {
+	buf := b.buf
+	b.buf = nil
+	return buf
+}
+
+// release returns the bytes of a batch that is not sent.
+func (b *Batch) release() {
+	if b != nil && b.buf != nil {
+		mem.DefaultBufferPool().Put(b.take())
+	}
+}

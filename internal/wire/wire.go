@@ -1,0 +1,72 @@
+// Package wire moves frames between the two ends of a session.
+//
+// A [Writer] collects frames and sends them in batches, cutting large ones in
+// chunks so that small ones pass between; an [Assembler] puts the chunks
+// together again. Both work on any [Stream]: a gRPC stream of either side, or
+// one end of a [Pipe] inside a process. The bytes are those of the messages
+// in proto/clusterclient/v1.
+package wire
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that Codec falls back on
+	"google.golang.org/grpc/mem"
+)
+
+const (
+	// Protocol is the version of the wire that this build speaks.
+	Protocol = 1
+
+	// MaxMessage is the largest value, argument or result in bytes.
+	MaxMessage = 64 << 20
+
+	// MaxFrame is the largest frame: a message and what goes with it.
+	MaxFrame = MaxMessage + 1<<20
+
+	// SessionKey is the metadata key that names the session to streams that
+	// are opened beside it.
+	SessionKey = "clusterclient-session-bin"
+
+	// AnsweredKey is the trailer that a leader sets on each stream it ended
+	// itself. Where it is missing, the leader was lost.
+	AnsweredKey = "clusterclient-answered"
+)
+
+// A Stream carries messages in order. Both kinds of gRPC streams are one. One
+// goroutine may send while another receives.
+type Stream interface {
+	Context() context.Context
+	SendMsg(m any) error // blocks until the transport takes m
+	RecvMsg(m any) error
+}
+
+// Digest is a fingerprint of data that fits in a Mark.
+func Digest(data []byte) []byte {
+	sum := sha256.Sum256(data)
+	return sum[:16]
+}
+
+// Codec is the gRPC codec of sessions: a [Batch] goes out as the bytes it has,
+// everything else as protobuf.
+type Codec struct{}
+
+var fallback = encoding.GetCodecV2(protocodec.Name)
+
+// Name returns "proto": what is on the wire is exactly that.
+func (Codec) Name() string { return protocodec.Name }
+
+// Marshal passes the bytes of a Batch on and encodes any other message.
+func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+	if b, ok := v.(*Batch); ok {
+		return mem.BufferSlice{mem.NewBuffer(b.take(), mem.DefaultBufferPool())}, nil
+	}
+	return fallback.Marshal(v)
+}
+
+// Unmarshal decodes a protobuf message.
+func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
+	return fallback.Unmarshal(data, v)
+}

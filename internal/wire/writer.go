@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// A Writer sends frames on one stream. Frames that are ready together share a
+// message. A frame larger than a chunk travels in pieces, one in each message,
+// so that all others pass between them.
+//
+// Two kinds of things are sent. What must arrive is queued by [Writer.Send],
+// which never blocks; its callers keep it bounded. What is only the present
+// state of something is not queued at all: the writer asks for it, through
+// the pull function, each time the stream takes another message, so that a
+// slow receiver gets the newest state and costs no memory.
+type Writer struct {
+	stream     Stream
+	chunkField protowire.Number
+	pull       func(*Batch)
+	bell       chan struct{} // one slot: something may be due
+
+	mu        sync.Mutex // guards what follows
+	queue     []*Batch   // filled in order; the last one takes more frames
+	large     []*largeFrame
+	nextChunk uint64
+	finishing bool
+}
+
+type largeFrame struct {
+	id     uint64
+	frame  []byte
+	sent   int
+	handed *atomic.Bool
+	done   func()
+}
+
+// NewRequestWriter returns the Writer of a follower. pull may be nil.
+func NewRequestWriter(s Stream, pull func(*Batch)) *Writer {
+	return newWriter(s, requestChunkField, pull)
+}
+
+// NewResponseWriter returns the Writer of a leader. pull may be nil.
+func NewResponseWriter(s Stream, pull func(*Batch)) *Writer {
+	return newWriter(s, responseChunkField, pull)
+}
+
+func newWriter(s Stream, chunkField protowire.Number, pull func(*Batch)) *Writer {
+	return &Writer{stream: s, chunkField: chunkField, pull: pull, bell: make(chan struct{}, 1)}
+}
+
+// Send queues frame. handed, if not nil, is set just before the frame, or the
+// last piece of it, goes to the transport: while it is false the receiver
+// cannot have the frame.
+func (w *Writer) Send(frame proto.Message, handed *atomic.Bool) {
+	if size := proto.Size(frame); size > chunkSize {
+		encoded, err := proto.Marshal(frame)
+		if err == nil {
+			w.sendLarge(&largeFrame{frame: encoded, handed: handed})
+		}
+		return
+	}
+	w.mu.Lock()
+	b := w.tailLocked()
+	b.Add(frame)
+	if handed != nil {
+		b.handed = append(b.handed, handed)
+	}
+	w.mu.Unlock()
+	w.Wake()
+}
+
+// SendEncoded sends a frame that is encoded already, from within pull. A small
+// one is added to b at once. For a large one it returns true; done is then
+// called, from [Writer.Run], when the last piece has gone to the transport.
+// frame must not change until then.
+func (w *Writer) SendEncoded(b *Batch, frame []byte, done func()) (large bool) {
+	if len(frame) <= chunkSize {
+		b.AddEncoded(frame)
+		return false
+	}
+	w.sendLarge(&largeFrame{frame: frame, done: done})
+	return true
+}
+
+func (w *Writer) sendLarge(l *largeFrame) {
+	w.mu.Lock()
+	w.nextChunk++
+	l.id = w.nextChunk
+	w.large = append(w.large, l)
+	w.mu.Unlock()
+	w.Wake()
+}
+
+// Wake makes the writer call pull soon.
+func (w *Writer) Wake() {
+	select {
+	case w.bell <- struct{}{}:
+	default:
+	}
+}
+
+// Finish makes Run return once everything queued so far was sent. pull is not
+// called any more.
+func (w *Writer) Finish() {
+	w.mu.Lock()
+	w.finishing = true
+	w.mu.Unlock()
+	w.Wake()
+}
+
+// Run sends until the stream fails, ctx ends or [Writer.Finish] was called and
+// nothing is left. It is called once.
+func (w *Writer) Run(ctx context.Context) error {
+	for {
+		b, done, finished := w.next()
+		if b.empty() {
+			b.release()
+			if finished {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-w.bell:
+			}
+			continue
+		}
+		b.markHanded()
+		if err := w.stream.SendMsg(b); err != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		if done != nil {
+			done()
+		}
+	}
+}
+
+// next returns the batch to send now, empty when nothing is due, and what to
+// call when it was sent.
+func (w *Writer) next() (b *Batch, done func(), finished bool) {
+	w.mu.Lock()
+	if len(w.queue) > 0 {
+		b = w.queue[0]
+		w.queue[0] = nil
+		w.queue = w.queue[1:]
+	} else {
+		b = newBatch()
+	}
+	finishing := w.finishing
+	w.mu.Unlock()
+
+	if w.pull != nil && !finishing && !b.Full() {
+		w.pull(b)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.large) > 0 {
+		done = w.addChunkLocked(b)
+	}
+	return b, done, finishing && len(w.queue) == 0 && len(w.large) == 0
+}
+
+// addChunkLocked appends the next piece of the large frame whose turn it is.
+func (w *Writer) addChunkLocked(b *Batch) (done func()) {
+	l := w.large[0]
+	piece := l.frame[l.sent:min(l.sent+chunkSize, len(l.frame))]
+	l.sent += len(piece)
+	w.large = w.large[1:]
+	if l.sent < len(l.frame) {
+		w.large = append(w.large, l)
+	} else {
+		if l.handed != nil {
+			b.handed = append(b.handed, l.handed)
+		}
+		done = l.done
+	}
+	b.addChunk(w.chunkField, l.id, len(l.frame), piece)
+	return done
+}
+
+func (w *Writer) tailLocked() *Batch {
+	if n := len(w.queue); n > 0 && !w.queue[n-1].Full() {
+		return w.queue[n-1]
+	}
+	b := newBatch()
+	w.queue = append(w.queue, b)
+	return b
+}

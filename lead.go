@@ -1,0 +1,257 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/backoff"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	"github.com/clusterclient/clusterclient/leader"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	// openRetryMin and Max bound the pause before an upstream that could not
+	// be opened after a takeover is tried again.
+	openRetryMin = 500 * time.Millisecond
+	openRetryMax = 30 * time.Second
+
+	// drainTimeout bounds how long a leader that leaves waits for calls.
+	drainTimeout = 5 * time.Second
+
+	// openPatience is how long an open function may go on after its context
+	// has ended.
+	openPatience = time.Second
+)
+
+// A mandate is the right to lead for one term, and what it rests on.
+type mandate struct {
+	term uint64
+	port net.Listener // the cluster's port, or
+	by   *session     // the appointment by its owner, or, in a single process, neither
+}
+
+// lead serves the cluster for one term: until ctx ends, Resign is called, or
+// somebody leads in a higher term.
+func (c *Client) lead(ctx context.Context, m mandate) error {
+	srv := c.newServer(m.term)
+	defer srv.stop()
+	if err := c.listen(ctx, srv, m); err != nil {
+		return err
+	}
+	defer c.status.update(func(b *statusBoard) { b.serving = "" })
+	k := newKeeper(c, srv, m)
+	defer k.close()
+
+	up, err := c.open(ctx, srv)
+	if err != nil {
+		return err
+	}
+	ldr, err := leader.New(leader.Config{
+		Self: c.self(), Term: m.term, Linger: c.opts.linger, Codec: c.opts.codec, Logger: c.log.Named("leader"),
+		Seed: c.seed, Records: c.driver.Records(),
+	}, up)
+	if err != nil {
+		_ = up.Close()
+		return c.openFailed(srv, err)
+	}
+	return c.leadOpen(ctx, srv, k, ldr)
+}
+
+// listen makes srv serve what the mandate rests on.
+func (c *Client) listen(ctx context.Context, srv *server, m mandate) error {
+	lis := m.port
+	switch {
+	case lis != nil:
+		srv.dir.own()
+	case m.by != nil:
+		var err error
+		if lis, err = c.opts.network.Listen(ctx, net.JoinHostPort(host, "0")); err != nil {
+			m.by.close()
+			return fmt.Errorf("listen beside %s: %w", c.address, err)
+		}
+	default:
+		return nil
+	}
+	c.status.update(func(b *statusBoard) { b.serving = lis.Addr().String() })
+	srv.listen(lis)
+	return nil
+}
+
+// leadOpen is the part of lead with an open upstream.
+func (c *Client) leadOpen(ctx context.Context, srv *server, k *keeper, ldr *leader.Leader) error {
+	term := ldr.Term()
+	c.term.saw(term, c.instance)
+	srv.setState(func(s *serving) { s.leader = ldr })
+	release := c.status.hold(RoleLeader, term, c.self(), ldr)
+	defer release()
+	c.log.Info("leading", "term", term, "address", c.status.servedAt())
+
+	var own sync.WaitGroup
+	own.Go(func() { c.serveSelf(srv, ldr, k) })
+	own.Go(func() { k.run(ldr) })
+
+	reason, drain := "closed", drainTimeout
+	select {
+	case <-ctx.Done():
+	case <-c.resign:
+		reason = "resigned"
+		c.term.yield()
+	case other := <-srv.superseded:
+		reason, drain = fmt.Sprintf("term %d has begun elsewhere", other), 0
+	}
+	c.log.Info("leaving", "term", ldr.Term(), "reason", reason)
+	c.stepDown(srv, ldr, reason, drain)
+	k.close()
+	own.Wait()
+	return nil
+}
+
+// stepDown undoes a leadership so that nobody notices: calls under way are
+// answered, the upstream is closed before the next leader opens its own, and
+// the port is free before the followers look for it.
+func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain time.Duration) {
+	srv.setState(func(s *serving) { s.leaving = true })
+	draining, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	ldr.Leave(draining, reason)
+	if err := ldr.Close(); err != nil {
+		c.log.Error("leadership not ended cleanly", "error", err)
+		c.closeErr = err
+	}
+	srv.freePort()
+	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	ldr.Flush(flushing)
+	srv.stop()
+	ldr.Wait()
+}
+
+// serveSelf is the session between this process's own Follower and its Leader.
+func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
+	conn, err := srv.localConn()
+	if err != nil {
+		c.log.Error("no connection within the process", "error", err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	here, there := wire.Pipe(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		_ = ldr.Serve(there, c.hello().GetHello())
+		there.Close()
+	})
+	var welcome clusterclientv1.SessionResponse
+	if err := here.RecvMsg(&welcome); err == nil {
+		link := follower.Link{
+			Stream:  wire.Unread(here, welcome.GetFrames()[1:]),
+			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close,
+			Term: func(term uint64) { c.raised(term, c.instance); k.wake() },
+		}
+		c.isReady()
+		_ = c.driver.Run(context.Background(), link)
+	}
+	here.Close()
+	served.Wait()
+}
+
+// seed gives a new leader the values that this process has from before.
+func (c *Client) seed(key string) (leader.Seed, bool) {
+	v, ok := c.driver.Newest(key)
+	return leader.Seed{
+		Update:   leader.Update{Data: v.Data, Version: v.Version, Deleted: v.Deleted},
+		Revision: v.Revision,
+		Since:    v.Since,
+	}, ok
+}
+
+// open calls the user's open function: once while Create waits, whose error
+// its failure is, and else until it succeeds.
+func (c *Client) open(ctx context.Context, srv *server) (leader.Upstream, error) {
+	retry := backoff.Backoff{Min: openRetryMin, Max: openRetryMax}
+	for {
+		c.status.wait(errors.New("the upstream is being opened by this process"))
+		up, err := c.openOnce(ctx)
+		if err == nil {
+			return up, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		select {
+		case <-c.ready:
+		default:
+			return nil, c.openFailed(srv, err)
+		}
+		c.log.Warn("upstream not opened, trying again", "error", err)
+		c.status.wait(fmt.Errorf("the upstream does not open: %w", err))
+		srv.setState(func(s *serving) { s.waiting = "the leader's upstream does not open: " + err.Error() })
+		if err := retry.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// openFailed gives everybody who waits for this leader its error.
+func (c *Client) openFailed(srv *server, err error) error {
+	srv.freePort()
+	err = fmt.Errorf("open upstream: %w", err)
+	srv.setState(func(s *serving) { s.failed = err })
+	return c.final(errs.Upstream, err)
+}
+
+// openOnce calls the open function and waits for it to return, though not for
+// ever once ctx has ended. A late upstream is closed.
+func (c *Client) openOnce(ctx context.Context) (leader.Upstream, error) {
+	type result struct {
+		up  leader.Upstream
+		err error
+	}
+	got := make(chan result, 1)
+	go func() {
+		up, err := c.callOpen(ctx)
+		got <- result{up, err}
+	}()
+	select {
+	case r := <-got:
+		return r.up, r.err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(openPatience)
+	defer late.Stop()
+	select {
+	case r := <-got:
+		if r.err == nil {
+			_ = r.up.Close()
+		}
+	case <-late.C:
+		c.log.Error("the upstream's open function does not return although its context has ended")
+		go func() {
+			if r := <-got; r.err == nil {
+				_ = r.up.Close()
+			}
+		}()
+	}
+	return nil, context.Cause(ctx)
+}
+
+func (c *Client) callOpen(ctx context.Context) (up leader.Upstream, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("the upstream's open function panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panicked: %v", p)
+		}
+	}()
+	up, err = c.opts.open(ctx)
+	if err == nil && up == nil {
+		err = errors.New("the open function returned neither an upstream nor an error")
+	}
+	return up, err
+}

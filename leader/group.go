@@ -1,0 +1,246 @@
+package leader
+
+import (
+	"slices"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	// groupQueue is how many updates a queue group holds for its members. The
+	// oldest is dropped when one more comes.
+	groupQueue = 4096
+
+	// groupWindow is how many unacknowledged updates one member holds: enough
+	// to keep it busy, few enough to spread the work.
+	groupWindow = 8
+)
+
+// A group hands each update of one key to one of its members. All fields are
+// guarded by the key's mutex. It lives as long as the key does, so that
+// updates are kept while its members change.
+type group struct {
+	key     *key
+	name    string
+	started bool                  // the first update to hand out is known
+	done    *clusterclientv1.Mark // newest update known to be finished
+	members []*member             // the next one in turn is the first
+	queue   []*task
+	dropped uint64
+}
+
+// A member is one follower in a group.
+type member struct {
+	sub      *sub
+	holds    []*task // handed over, not acknowledged, oldest first
+	progress progressDue
+}
+
+// A task is one update on its way to one member.
+type task struct {
+	group *group
+	rev   wire.Revision
+	value Update
+}
+
+// setGroups makes sb a member of exactly the groups listed. The request id is
+// answered once the groups' starting point is known: what the upstream
+// reports after that reaches a member.
+func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if sb.left {
+		return
+	}
+	for _, g := range k.groups {
+		if !slices.ContainsFunc(want, func(m *clusterclientv1.GroupMember) bool { return m.GetName() == g.name }) {
+			g.leaveLocked(sb)
+		}
+	}
+	for _, m := range want {
+		g := k.groups[m.GetName()]
+		if g == nil {
+			g = &group{key: k, name: m.GetName()}
+			k.groups[g.name] = g
+		}
+		g.joinLocked(sb, m.GetDone())
+	}
+	if id == 0 {
+		return
+	}
+	answer := func() { sb.s.reply(id, &clusterclientv1.Reply{}) }
+	if k.heard || len(want) == 0 {
+		answer()
+	} else {
+		k.waiting = append(k.waiting, answer)
+	}
+}
+
+func (g *group) joinLocked(sb *sub, done *clusterclientv1.Mark) {
+	if done != nil && (g.done == nil || markRevision(done).Compare(markRevision(g.done)) > 0) {
+		g.done = done
+	}
+	if !slices.ContainsFunc(g.members, func(m *member) bool { return m.sub == sb }) {
+		m := &member{sub: sb}
+		m.progress = progressDue{group: g, member: m}
+		g.members = append(g.members, m)
+	}
+	if g.key.reported {
+		g.startLocked()
+	}
+	g.dispatchLocked()
+}
+
+// startLocked settles where the group begins: after the update it is known to
+// have finished, or else after the present value, which is no update.
+func (g *group) startLocked() {
+	if g.started {
+		return
+	}
+	g.started = true
+	if g.done != nil && !sameMark(g.done, g.key.markLocked()) {
+		g.addLocked()
+	}
+}
+
+// reportedLocked takes the upstream's word that the key's value is the newest.
+func (g *group) reportedLocked(news bool) {
+	switch {
+	case !g.started:
+		g.startLocked()
+	case news:
+		g.addLocked()
+	}
+	g.dispatchLocked()
+}
+
+// addLocked queues the key's present value.
+func (g *group) addLocked() {
+	if len(g.queue) >= groupQueue {
+		g.queue = g.queue[1:]
+		if g.dropped++; g.dropped == 1 {
+			g.key.l.log.Error("queue group is full, dropping its oldest updates", "key", g.key.name, "group", g.name, "size", groupQueue)
+		}
+	}
+	g.queue = append(g.queue, &task{group: g, rev: g.key.rev, value: g.key.update})
+}
+
+// dispatchLocked hands out updates in turn, to members that have room.
+func (g *group) dispatchLocked() {
+	for len(g.queue) > 0 {
+		i := slices.IndexFunc(g.members, func(m *member) bool { return len(m.holds) < groupWindow })
+		if i < 0 {
+			return
+		}
+		m := g.members[i]
+		g.members = append(slices.Delete(g.members, i, i+1), m)
+		t := g.queue[0]
+		g.queue = g.queue[1:]
+		m.holds = append(m.holds, t)
+		m.sub.s.sendTask(t)
+	}
+}
+
+// leaveLocked takes back what sb has not acknowledged.
+func (g *group) leaveLocked(sb *sub) {
+	i := slices.IndexFunc(g.members, func(m *member) bool { return m.sub == sb })
+	if i < 0 {
+		return
+	}
+	m := g.members[i]
+	g.members = slices.Delete(g.members, i, i+1)
+	for _, t := range m.holds {
+		sb.s.forgetTask(t)
+	}
+	g.queue = append(m.holds, g.queue...)
+	g.dispatchLocked()
+}
+
+// acknowledge notes that a member has dealt with t.
+func (g *group) acknowledge(s *session, t *task) {
+	g.key.mu.Lock()
+	defer g.key.mu.Unlock()
+	for _, m := range g.members {
+		if i := slices.Index(m.holds, t); i >= 0 && m.sub.s == s {
+			m.holds = slices.Delete(m.holds, i, i+1)
+		}
+	}
+	if mark := t.mark(); g.done == nil || t.rev.Compare(markRevision(g.done)) > 0 {
+		g.done = mark
+		for _, m := range g.members {
+			m.sub.s.addDue(&m.progress)
+		}
+	}
+	g.dispatchLocked()
+}
+
+func (t *task) mark() *clusterclientv1.Mark {
+	return &clusterclientv1.Mark{
+		Revision: t.rev.ToProto(), Version: []byte(t.value.Version),
+		Deleted: t.value.Deleted, Digest: wire.Digest(t.value.Data),
+	}
+}
+
+func markRevision(m *clusterclientv1.Mark) wire.Revision { return wire.RevisionFrom(m.GetRevision()) }
+
+// progressDue tells one member how far its group has come.
+type progressDue struct {
+	group   *group
+	member  *member
+	inQueue bool // guarded by session.mu
+}
+
+func (p *progressDue) queued() *bool { return &p.inQueue }
+
+func (p *progressDue) appendTo(b *wire.Batch) {
+	k := p.group.key
+	k.mu.Lock()
+	done := p.group.done
+	k.mu.Unlock()
+	b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Progress{Progress: &clusterclientv1.Progress{
+		Key: k.name, Group: p.group.name, Done: done,
+	}}})
+}
+
+// sendTask hands t to the session's follower.
+func (s *session) sendTask(t *task) {
+	s.mu.Lock()
+	s.nextTask++
+	id := s.nextTask
+	s.tasks[id] = t
+	s.mu.Unlock()
+	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Task{Task: &clusterclientv1.Task{
+		Id: id, Group: t.group.name,
+		Value: &clusterclientv1.Value{
+			Key: t.group.key.name, Revision: t.rev.ToProto(), Version: []byte(t.value.Version),
+			Deleted: t.value.Deleted, Data: t.value.Data,
+			Freshness: &clusterclientv1.Freshness{Since: time.Now().UnixNano()},
+		},
+	}}}, nil)
+}
+
+// forgetTask makes a later acknowledgement of t have no effect.
+func (s *session) forgetTask(t *task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, have := range s.tasks {
+		if have == t {
+			delete(s.tasks, id)
+			return
+		}
+	}
+}
+
+func (s *session) acknowledge(ids []uint64) {
+	for _, id := range ids {
+		s.mu.Lock()
+		t := s.tasks[id]
+		delete(s.tasks, id)
+		s.mu.Unlock()
+		if t != nil {
+			t.group.acknowledge(s, t)
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package leader
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A key is one key of the upstream: its newest value, who wants it, and the
+// one watch.
+//
+//	          first join                      last leave
+//	(none) ──────────────▶ watched ◀─────────────────────▶ lingering
+//	                          ▲        join within linger      │
+//	                          │                                │ linger over
+//	                          └── join: a new key, whose  ◀── ended
+//	                              watch waits for the old
+//
+// An ended key is out of Leader.keys before anything else happens to it, so
+// nobody can join a watch that is going away.
+type key struct {
+	l      *Leader
+	name   string
+	cancel context.CancelFunc // ends the watch
+	done   chan struct{}      // closed when the watch has ended
+
+	mu          sync.Mutex // guards what follows; see Leader.mu for the order
+	subs        map[*sub]struct{}
+	groups      map[string]*group
+	linger      *time.Timer
+	has         bool // a value is known
+	rev         wire.Revision
+	update      Update
+	frame       []byte // the value as it travels; nil until someone needs it
+	digest      []byte // of update.Data; nil until someone needs it
+	stale       bool
+	since       time.Time // of the present state
+	reason      string
+	valueSerial uint64   // counts values
+	stateSerial uint64   // counts changes of any kind
+	reported    bool     // by the upstream, in this leadership
+	heard       bool     // reported, or failed, once
+	waiting     []func() // called when heard
+}
+
+// join makes sb wait for the values of f's key and starts the watch if there
+// is none. It returns false when the leadership is over.
+func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
+	k := l.keys[f.GetKey()]
+	if k == nil {
+		k = l.newKeyLocked(f.GetKey())
+	}
+	k.mu.Lock()
+	sb.key = k
+	k.subs[sb] = struct{}{}
+	if k.linger != nil {
+		k.linger.Stop()
+		k.linger = nil
+	}
+	if k.holdsLocked(f.GetKnown()) {
+		sb.sentValue = k.valueSerial
+	}
+	news := k.stateSerial > 0
+	k.mu.Unlock()
+	l.mu.Unlock()
+	if news {
+		sb.s.addDue(sb)
+	}
+	return true
+}
+
+// resume takes a follower's word on what it holds: it may have dropped, and
+// want again, a key that it never unsubscribed from.
+func (k *key) resume(sb *sub, known *clusterclientv1.Mark) {
+	k.mu.Lock()
+	holds := k.holdsLocked(known)
+	if !holds {
+		sb.sentValue, sb.sentState = 0, 0
+	}
+	k.mu.Unlock()
+	if !holds {
+		sb.s.addDue(sb)
+	}
+}
+
+// newKeyLocked adds a key. Its watch starts when the one before, if any, has
+// ended.
+func (l *Leader) newKeyLocked(name string) *key {
+	ctx, cancel := context.WithCancel(l.ctx)
+	k := &key{
+		l: l, name: name, cancel: cancel, done: make(chan struct{}),
+		subs: make(map[*sub]struct{}), groups: make(map[string]*group),
+		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
+	}
+	if l.cfg.Seed != nil {
+		if seed, ok := l.cfg.Seed(name); ok {
+			k.has, k.update, k.rev, k.since = true, seed.Update, seed.Revision, seed.Since
+			k.valueSerial, k.stateSerial = 1, 1
+		}
+	}
+	before := l.ending[name]
+	l.keys[name] = k
+	l.goLocked(func() {
+		defer close(k.done)
+		if before != nil {
+			<-before
+		}
+		k.watch(ctx)
+	})
+	return k
+}
+
+// leave ends sb's interest. The last one to leave starts the linger.
+func (k *key) leave(sb *sub) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	sb.left = true
+	delete(k.subs, sb)
+	for _, g := range k.groups {
+		g.leaveLocked(sb)
+	}
+	if len(k.subs) == 0 && k.l.ctx.Err() == nil {
+		k.linger = time.AfterFunc(k.l.cfg.Linger, k.lingerOver)
+	}
+}
+
+// lingerOver ends the key unless somebody joined meanwhile.
+func (k *key) lingerOver() {
+	k.l.mu.Lock()
+	defer k.l.mu.Unlock()
+	k.mu.Lock()
+	unused := len(k.subs) == 0
+	k.mu.Unlock()
+	if !unused || k.l.keys[k.name] != k {
+		return
+	}
+	delete(k.l.keys, k.name)
+	k.l.endLocked(k)
+}
+
+// endLocked ends the watch of a key that was taken out of l.keys. Until it has
+// ended, the next watch of that key waits.
+func (l *Leader) endLocked(k *key) {
+	k.cancel()
+	l.ending[k.name] = k.done
+	l.goLocked(func() {
+		<-k.done
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.ending[k.name] == k.done {
+			delete(l.ending, k.name)
+		}
+	})
+}
+
+// close ends the key with the leadership.
+func (k *key) close() {
+	k.cancel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.linger != nil {
+		k.linger.Stop()
+	}
+}
+
+// report takes an update from the upstream.
+func (k *key) report(u Update) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	defer k.answerLocked()
+	if len(u.Data) > wire.MaxMessage {
+		k.setStateLocked(true, fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", len(u.Data), wire.MaxMessage))
+		return
+	}
+	if u.Deleted {
+		u.Data = nil
+	}
+	news := !k.has || !sameUpdate(k.update, u)
+	if news {
+		u.Data = bytes.Clone(u.Data) // the upstream may use its buffer again
+		k.has, k.update, k.digest = true, u, nil
+		k.valueSerial++
+	}
+	if term := k.l.term.Load(); news || k.rev.Term != term {
+		k.rev = wire.Revision{Term: term, Seq: k.l.seq.Add(1)}
+		k.changedLocked()
+	}
+	k.reported = true
+	for _, g := range k.groups {
+		g.reportedLocked(news)
+	}
+	k.setStateLocked(false, "")
+}
+
+// fail notes that the upstream does not vouch for the value any more. It
+// returns false when that was known.
+func (k *key) fail(reason string) (news bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	defer k.answerLocked()
+	news = !k.stale || k.reason != reason
+	k.setStateLocked(true, reason)
+	return news
+}
+
+// answerLocked answers those who wait for the first word from the upstream.
+func (k *key) answerLocked() {
+	k.heard = true
+	for _, answer := range k.waiting {
+		answer()
+	}
+	k.waiting = nil
+}
+
+func (k *key) setStateLocked(stale bool, reason string) {
+	if k.stale == stale && k.reason == reason {
+		return
+	}
+	if k.stale != stale {
+		k.since = time.Now()
+	}
+	k.stale, k.reason = stale, clean(reason)
+	k.changedLocked()
+}
+
+// changedLocked tells everybody, in their own time, that there is news.
+func (k *key) changedLocked() {
+	k.stateSerial++
+	k.frame = nil
+	for sb := range k.subs {
+		sb.s.addDue(sb)
+	}
+}
+
+// restamp lifts the value's revision to a new term.
+func (k *key) restamp(term uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.has {
+		k.rev.Term = term
+		k.changedLocked()
+	}
+}
+
+func (k *key) staleness() (reason string, stale bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.reason, k.stale
+}
+
+// frameLocked returns the value as it travels: encoded once, sent to all.
+func (k *key) frameLocked() []byte {
+	if k.frame == nil {
+		k.frame, k.update.Data = wire.EncodeValue(k.valueLocked(), k.update.Data)
+	}
+	return k.frame
+}
+
+// valueLocked returns the value without its data.
+func (k *key) valueLocked() *clusterclientv1.Value {
+	return &clusterclientv1.Value{
+		Key: k.name, Revision: k.rev.ToProto(), Version: []byte(k.update.Version),
+		Deleted: k.update.Deleted, Freshness: k.freshnessLocked(),
+	}
+}
+
+func (k *key) stateLocked() *clusterclientv1.ResponseFrame {
+	return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_State{State: &clusterclientv1.State{
+		Key: k.name, Revision: k.rev.ToProto(), Freshness: k.freshnessLocked(),
+	}}}
+}
+
+func (k *key) freshnessLocked() *clusterclientv1.Freshness {
+	return &clusterclientv1.Freshness{Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason}
+}
+
+func (k *key) markLocked() *clusterclientv1.Mark {
+	if k.digest == nil {
+		k.digest = wire.Digest(k.update.Data)
+	}
+	return &clusterclientv1.Mark{
+		Revision: k.rev.ToProto(), Version: []byte(k.update.Version),
+		Deleted: k.update.Deleted, Digest: k.digest,
+	}
+}
+
+func sameUpdate(a, b Update) bool {
+	return a.Version == b.Version && a.Deleted == b.Deleted && bytes.Equal(a.Data, b.Data)
+}

@@ -1,0 +1,391 @@
+// Package leader has what runs in the one process of a cluster that leads: it
+// owns the [Upstream], watches each key once, hands the newest values to every
+// follower and runs the methods that followers invoke.
+//
+// Adapters implement [Upstream] and, where they can do more, [Publisher],
+// [Registrar] and [Service]. [Leader] itself is driven by package
+// clusterclient; programs have no use for it.
+package leader
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/clusterclient/clusterclient/codec"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	heartbeatEvery = time.Second
+
+	// upstreamRetryMin and Max bound the pause before a failed watch or
+	// withdrawal is tried again.
+	upstreamRetryMin = 500 * time.Millisecond
+	upstreamRetryMax = 30 * time.Second
+
+	// registrationGrace is how long a registration outlives its owner's
+	// session; longer than a takeover takes.
+	registrationGrace = 3 * time.Second
+
+	// patience is how long Close waits for user code after it was told to end.
+	patience = 5 * time.Second
+)
+
+// errLeaving ends everything a leader runs.
+var errLeaving = errors.New("the leader is leaving")
+
+// Config is what a [Leader] needs to know.
+type Config struct {
+	Self    *clusterclientv1.Peer // the client that leads
+	Term    uint64                // of this leadership
+	Linger  time.Duration         // how long an unused key is watched
+	Codec   codec.Codec           // for plain Go values
+	Logger  hclog.Logger
+	Seed    func(key string) (Seed, bool) // last known values; may be nil
+	Records []*clusterclientv1.Record     // registrations known from before
+}
+
+// A Seed is the last known value of a key, from before this leadership.
+type Seed struct {
+	Update   Update
+	Revision wire.Revision
+	Since    time.Time
+}
+
+// A Leader serves the followers of one name for one term. Create it with
+// [New]; its methods are safe for concurrent use.
+type Leader struct {
+	cfg     Config
+	up      Upstream
+	methods *Registry
+	regs    *registrations
+	log     hclog.Logger
+
+	ctx    context.Context // ends with the leadership
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // what Close waits for: watches, calls, the heartbeat
+	links  sync.WaitGroup // sessions, which end when their streams do
+	seq    atomic.Uint64  // of the newest revision
+	failed atomic.Uint64  // oneway calls that failed
+	term   atomic.Uint64  // changed with mu held
+
+	// mu guards what follows. It is taken before a key's mutex, that before
+	// a session's, and that before a writer's.
+	mu       sync.Mutex
+	keys     map[string]*key
+	ending   map[string]chan struct{} // watches that were told to end, by key
+	sessions map[string]*session      // by session id
+	running  map[*call]struct{}
+	leaving  bool
+	closed   bool
+	drained  chan struct{} // closed when leaving and nothing runs
+}
+
+// New starts a leadership on up. It fails, without closing up, when up
+// registers its methods wrongly.
+func New(cfg Config, up Upstream) (*Leader, error) {
+	methods := newRegistry()
+	if s, ok := up.(Service); ok {
+		s.RegisterMethods(methods)
+	}
+	if err := methods.err(); err != nil {
+		return nil, err
+	}
+	l := &Leader{
+		cfg: cfg, up: up, methods: methods, log: cfg.Logger,
+		keys:     make(map[string]*key),
+		ending:   make(map[string]chan struct{}),
+		sessions: make(map[string]*session),
+		running:  make(map[*call]struct{}),
+		drained:  make(chan struct{}),
+	}
+	l.term.Store(cfg.Term)
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.regs = newRegistrations(l, cfg.Records)
+	l.work.Go(l.beat)
+	return l, nil
+}
+
+// Term returns the number of the leadership. It grows when a follower turns
+// up that has seen a higher one.
+func (l *Leader) Term() uint64 { return l.term.Load() }
+
+// raise lifts the term above one that a follower has seen under another
+// leader, so that revisions grow for that follower too.
+func (l *Leader) raise(known uint64, by []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	term := l.term.Load()
+	if known < term || known == term && string(by) == string(l.cfg.Self.GetInstance()) {
+		return
+	}
+	l.term.Store(known + 1)
+	l.log.Info("term raised, a follower has seen a later one", "term", known+1, "was", term)
+	for _, k := range l.keys {
+		k.restamp(known + 1)
+	}
+	for _, s := range l.sessions {
+		s.dueBeat()
+	}
+}
+
+// nextRevision returns a revision that is newer than every other.
+func (l *Leader) nextRevision() wire.Revision {
+	return wire.Revision{Term: l.Term(), Seq: l.seq.Add(1)}
+}
+
+// beat lets every follower know, once a second, that this leader's own loop
+// still runs.
+func (l *Leader) beat() {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, s := range l.allSessions() {
+			s.dueBeat()
+		}
+	}
+}
+
+func (l *Leader) allSessions() []*session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]*session, 0, len(l.sessions))
+	for _, s := range l.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Serve runs the session of a follower that sent hello, until its stream
+// fails or the leadership ends. The first thing it sends is Welcome.
+func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello) error {
+	l.raise(hello.GetKnownTerm(), hello.GetKnownLeader())
+	s := newSession(l, stream, hello)
+	if !l.admit(s) {
+		return errLeaving
+	}
+	return s.run()
+}
+
+func (l *Leader) admit(s *session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaving {
+		return false
+	}
+	l.sessions[s.id] = s
+	l.links.Add(1)
+	s.welcome(l.term.Load())
+	return true
+}
+
+func (l *Leader) dismiss(s *session) {
+	l.mu.Lock()
+	delete(l.sessions, s.id)
+	l.mu.Unlock()
+	l.regs.ownerLeft(s.peer.Instance)
+	l.links.Done()
+}
+
+// hasSession reports whether the client called instance has a session.
+func (l *Leader) hasSession(instance string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sessions {
+		if s.peer.Instance == instance {
+			return true
+		}
+	}
+	return false
+}
+
+// Leave announces the end of the leadership and returns when the calls under
+// way are answered, or ctx ends. From then on new calls are refused as not
+// started, so that their callers turn to the next leader.
+func (l *Leader) Leave(ctx context.Context, reason string) {
+	l.mu.Lock()
+	if !l.leaving {
+		l.leaving = true
+		l.checkDrainedLocked()
+	}
+	l.mu.Unlock()
+	for _, s := range l.allSessions() {
+		s.dueLeaving(reason)
+	}
+	select {
+	case <-l.drained:
+	case <-ctx.Done():
+	}
+}
+
+// begin counts a call as running, until finish; false means that it must not
+// be started.
+func (l *Leader) begin(c *call) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaving {
+		return false
+	}
+	l.running[c] = struct{}{}
+	l.work.Add(1)
+	return true
+}
+
+func (l *Leader) finish(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.running, c)
+	l.work.Done()
+	l.checkDrainedLocked()
+}
+
+func (l *Leader) checkDrainedLocked() {
+	if l.leaving && len(l.running) == 0 {
+		select {
+		case <-l.drained:
+		default:
+			close(l.drained)
+		}
+	}
+}
+
+// Flush ends every session once what it was told has been sent, and returns
+// when all have ended or ctx has.
+func (l *Leader) Flush(ctx context.Context) {
+	for _, s := range l.allSessions() {
+		s.w.Finish()
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Close ends every watch and call and closes the upstream. Sessions stay until
+// [Leader.Flush], or until their streams end. It waits for the upstream's and
+// the handlers' code to return, but not for ever: the error then says what
+// still runs.
+func (l *Leader) Close() error {
+	l.mu.Lock()
+	l.leaving, l.closed = true, true
+	keys := l.keys
+	l.keys = make(map[string]*key)
+	for c := range l.running {
+		c.cancel()
+	}
+	l.mu.Unlock()
+	l.cancel(errLeaving)
+	l.regs.stop()
+	for _, k := range keys {
+		k.close()
+	}
+	err := l.await()
+	if closeErr := l.up.Close(); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("close upstream: %w", closeErr))
+	}
+	return err
+}
+
+// Wait returns when the last session has ended.
+func (l *Leader) Wait() { l.links.Wait() }
+
+// goLocked runs fn in a goroutine that Close waits for.
+func (l *Leader) goLocked(fn func()) {
+	if !l.closed {
+		l.work.Go(fn)
+	}
+}
+
+// await waits for all goroutines, with patience.
+func (l *Leader) await() error {
+	done := make(chan struct{})
+	go func() {
+		l.work.Wait()
+		close(done)
+	}()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("leader: %v after the end: %v", patience, l.stillRunning())
+	}
+}
+
+// stillRunning names the user code that has not returned.
+func (l *Leader) stillRunning() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for c := range l.running {
+		names = append(names, c.method)
+	}
+	if len(names) == 0 {
+		return "Upstream.Watch has not returned"
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("handlers of %q have not returned", slices.Compact(names))
+}
+
+// Stats is a snapshot of what a leader does.
+type Stats struct {
+	Term          uint64
+	Followers     []Peer // in the order in which they came
+	Candidates    int    // how many of them could lead
+	Keys          int    // keys watched upstream
+	StaleKeys     int    // keys the upstream does not vouch for
+	StaleReason   string // of one of them
+	Running       int    // calls that run now
+	OnewayFailed  uint64 // oneway calls whose handler failed
+	Registrations int
+}
+
+// Stats returns a snapshot. It is consistent for each figure, not across them.
+func (l *Leader) Stats() Stats {
+	l.mu.Lock()
+	st := Stats{Term: l.term.Load(), Keys: len(l.keys), Running: len(l.running), OnewayFailed: l.failed.Load()}
+	keys := make([]*key, 0, len(l.keys))
+	for _, k := range l.keys {
+		keys = append(keys, k)
+	}
+	for _, s := range l.sessions {
+		st.Followers = append(st.Followers, s.peer)
+		if s.candidate {
+			st.Candidates++
+		}
+	}
+	l.mu.Unlock()
+	slices.SortFunc(st.Followers, func(a, b Peer) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Instance, b.Instance))
+	})
+	for _, k := range keys {
+		if reason, stale := k.staleness(); stale {
+			st.StaleKeys++
+			st.StaleReason = reason
+		}
+	}
+	st.Registrations = l.regs.count()
+	return st
+}
+
+func newSessionID() string {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	return string(id)
+}

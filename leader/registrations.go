@@ -1,0 +1,257 @@
+package leader
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// registrations is what the cluster's processes announce upstream through
+// this leader. A registration belongs to a client; when the client's session
+// ends without a Deregister it gets some time to come back, then what it
+// announced is withdrawn. Every candidate knows all registrations, so that
+// the next leader withdraws those whose owner died together with this one.
+type registrations struct {
+	l *Leader
+
+	mu     sync.Mutex // guards what follows
+	byID   map[regID]*registration
+	absent map[string]*time.Timer // grace of owners without a session
+	over   bool
+}
+
+type regID struct {
+	owner string // Peer.Instance
+	id    uint64
+}
+
+type registration struct {
+	op     sync.Mutex // held during an upstream operation: they do not overtake
+	peer   *clusterclientv1.Peer
+	stored bool         // guarded by registrations.mu, as is reg
+	reg    Registration // newest acknowledged
+}
+
+func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
+	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer)}
+	for _, rec := range known {
+		owner := peerFrom(rec.GetOwner())
+		rs.byID[regID{owner.Instance, rec.GetRegistration()}] = &registration{
+			peer: rec.GetOwner(), stored: true,
+			reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},
+		}
+		rs.startGrace(owner.Instance)
+	}
+	return rs
+}
+
+// startGrace withdraws what owner announced unless it is back in time.
+func (rs *registrations) startGrace(owner string) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.over || rs.absent[owner] != nil {
+		return
+	}
+	rs.absent[owner] = time.AfterFunc(registrationGrace, func() { rs.graceOver(owner) })
+}
+
+func (rs *registrations) ownerJoined(s *session) {
+	rs.mu.Lock()
+	if t := rs.absent[s.peer.Instance]; t != nil {
+		t.Stop()
+		delete(rs.absent, s.peer.Instance)
+	}
+	all := make([]*registration, 0, len(rs.byID))
+	for _, r := range rs.byID {
+		if r.stored {
+			all = append(all, r)
+		}
+	}
+	rs.mu.Unlock()
+	for _, r := range all {
+		rs.tell(s, r)
+	}
+}
+
+func (rs *registrations) ownerLeft(owner string) {
+	if rs.l.hasSession(owner) {
+		return
+	}
+	rs.mu.Lock()
+	owns := false
+	for id := range rs.byID {
+		owns = owns || id.owner == owner
+	}
+	rs.mu.Unlock()
+	if owns {
+		rs.startGrace(owner)
+	}
+}
+
+// graceOver withdraws what owner announced: it did not come back.
+func (rs *registrations) graceOver(owner string) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.over || rs.absent[owner] == nil {
+		return
+	}
+	delete(rs.absent, owner)
+	for id, r := range rs.byID {
+		if id.owner != owner {
+			continue
+		}
+		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
+		rs.l.work.Go(func() {
+			retryUntil(rs.l.ctx, func(ctx context.Context) error { return rs.withdraw(ctx, id) })
+		})
+	}
+}
+
+func (s *session) startRegister(f *clusterclientv1.Register) {
+	s.start(f.GetId(), "register", f.GetDeadline(), func(c *call) *clusterclientv1.Reply {
+		return c.upstream(func() error { return s.l.regs.register(c.ctx, s, f) })
+	})
+}
+
+func (s *session) startDeregister(f *clusterclientv1.Deregister) {
+	s.start(f.GetId(), "deregister", f.GetDeadline(), func(c *call) *clusterclientv1.Reply {
+		return c.upstream(func() error {
+			return s.l.regs.withdraw(c.ctx, regID{s.peer.Instance, f.GetRegistration()})
+		})
+	})
+}
+
+// register announces what f says upstream and keeps it.
+func (rs *registrations) register(ctx context.Context, s *session, f *clusterclientv1.Register) error {
+	up, ok := rs.l.up.(Registrar)
+	if !ok {
+		return status.Error(codes.Unimplemented, "the upstream cannot register")
+	}
+	id := regID{s.peer.Instance, f.GetRegistration()}
+	rs.mu.Lock()
+	r := rs.byID[id]
+	if r == nil {
+		r = &registration{peer: s.proto}
+		rs.byID[id] = r
+	}
+	rs.mu.Unlock()
+
+	r.op.Lock()
+	defer r.op.Unlock()
+	reg := Registration{Owner: s.peer, ID: id.id, Key: f.GetKey(), Data: f.GetData()}
+	if err := up.Register(ctx, reg); err != nil {
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		if !r.stored {
+			delete(rs.byID, id)
+		}
+		return err
+	}
+	rs.mu.Lock()
+	r.reg, r.stored = reg, true
+	rs.mu.Unlock()
+	rs.tellAll(r)
+	if !rs.l.hasSession(id.owner) { // it died meanwhile
+		rs.startGrace(id.owner)
+	}
+	return nil
+}
+
+// withdraw takes a registration back; one that is not there is no error.
+func (rs *registrations) withdraw(ctx context.Context, id regID) error {
+	up, ok := rs.l.up.(Registrar)
+	rs.mu.Lock()
+	r := rs.byID[id]
+	rs.mu.Unlock()
+	if r == nil || !ok {
+		return nil
+	}
+	r.op.Lock()
+	defer r.op.Unlock()
+	rs.mu.Lock()
+	reg, stored := r.reg, r.stored
+	rs.mu.Unlock()
+	if !stored {
+		return nil
+	}
+	if err := up.Deregister(ctx, reg); err != nil {
+		return err
+	}
+	rs.mu.Lock()
+	r.stored = false
+	delete(rs.byID, id)
+	rs.mu.Unlock()
+	rs.tellAll(r)
+	return nil
+}
+
+// tellAll lets every candidate know of r's present state.
+func (rs *registrations) tellAll(r *registration) {
+	for _, s := range rs.l.allSessions() {
+		rs.tell(s, r)
+	}
+}
+
+func (rs *registrations) tell(s *session, r *registration) {
+	if s.candidate {
+		s.addDue(s.recordDue(r))
+	}
+}
+
+// recordDue returns the one recordDue of this session for r.
+func (s *session) recordDue(r *registration) *recordDue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.records[r]
+	if d == nil {
+		d = &recordDue{s: s, r: r}
+		s.records[r] = d
+	}
+	return d
+}
+
+// recordDue tells one candidate of one registration.
+type recordDue struct {
+	s       *session
+	r       *registration
+	inQueue bool // guarded by session.mu
+}
+
+func (d *recordDue) queued() *bool { return &d.inQueue }
+
+func (d *recordDue) appendTo(b *wire.Batch) {
+	rs := d.s.l.regs
+	rs.mu.Lock()
+	rec := &clusterclientv1.Record{
+		Owner: d.r.peer, Registration: d.r.reg.ID, Key: d.r.reg.Key, Data: d.r.reg.Data, Withdrawn: !d.r.stored,
+	}
+	rs.mu.Unlock()
+	if rec.GetWithdrawn() {
+		d.s.mu.Lock()
+		delete(d.s.records, d.r)
+		d.s.mu.Unlock()
+	}
+	b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Record{Record: rec}})
+}
+
+func (rs *registrations) count() int {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return len(rs.byID)
+}
+
+// stop ends the graces; what was announced is left to the next leader.
+func (rs *registrations) stop() {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.over = true
+	for _, t := range rs.absent {
+		t.Stop()
+	}
+}

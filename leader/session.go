@@ -1,0 +1,252 @@
+package leader
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A session is one follower at this leader. The goroutine that serves its
+// stream sends; another one receives.
+type session struct {
+	l         *Leader
+	id        string
+	peer      Peer
+	proto     *clusterclientv1.Peer
+	candidate bool
+	stream    wire.Stream
+	w         *wire.Writer
+	ctx       context.Context // ends with the session; calls run under it
+	cancel    context.CancelCauseFunc
+	ended     chan struct{}
+
+	mu       sync.Mutex // guards what follows; see Leader.mu for the order
+	subs     map[string]*sub
+	due      []due // what has something new for this follower, in order
+	beatDue  bool
+	leaving  string // reason, when that is still to be told
+	calls    map[uint64]*call
+	records  map[*registration]*recordDue
+	tasks    map[uint64]*task // handed over, not acknowledged
+	nextTask uint64
+}
+
+// due is a piece of present state that a follower has to be told of. It is
+// queued at most once at a time.
+type due interface {
+	// appendTo adds what the follower does not know yet.
+	appendTo(b *wire.Batch)
+	// queued returns the mark, guarded by session.mu, of being queued.
+	queued() *bool
+}
+
+func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello) *session {
+	s := &session{
+		l: l, id: newSessionID(), stream: stream,
+		peer: peerFrom(hello.GetPeer()), proto: hello.GetPeer(), candidate: hello.GetCandidate(),
+		ended: make(chan struct{}),
+		subs:  make(map[string]*sub),
+		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
+		tasks: make(map[uint64]*task),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
+	s.w = wire.NewResponseWriter(stream, s.pull)
+	return s
+}
+
+func (s *session) welcome(term uint64) {
+	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Welcome{Welcome: &clusterclientv1.Welcome{
+		Protocol:          wire.Protocol,
+		Term:              term,
+		Leader:            s.l.cfg.Self,
+		Session:           []byte(s.id),
+		IdempotentMethods: s.l.methods.idempotent(),
+	}}}, nil)
+}
+
+// run serves the session until its stream ends. The receiver, which ends when
+// the stream does, undoes what it did.
+func (s *session) run() error {
+	s.l.regs.ownerJoined(s)
+	go func() {
+		s.cancel(s.receive())
+		s.end()
+	}()
+	err := s.w.Run(s.ctx)
+	s.cancel(err)
+	return err
+}
+
+// end undoes all that the follower asked for.
+func (s *session) end() {
+	s.mu.Lock()
+	subs := s.subs
+	s.subs = nil
+	s.mu.Unlock()
+	for _, sb := range subs {
+		sb.key.leave(sb)
+	}
+	s.l.dismiss(s)
+	close(s.ended)
+}
+
+// receive takes the follower's frames until the stream fails.
+func (s *session) receive() error {
+	var assembler wire.Assembler
+	for {
+		var batch clusterclientv1.SessionRequest
+		if err := s.stream.RecvMsg(&batch); err != nil {
+			return err
+		}
+		for _, f := range batch.GetFrames() {
+			if c := f.GetChunk(); c != nil {
+				var whole clusterclientv1.RequestFrame
+				ok, err := assembler.Add(c, &whole)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					continue
+				}
+				f = &whole
+			}
+			s.handle(f)
+		}
+	}
+}
+
+// handle takes one frame. It does not block.
+func (s *session) handle(f *clusterclientv1.RequestFrame) {
+	switch k := f.GetKind().(type) {
+	case *clusterclientv1.RequestFrame_Subscribe:
+		s.subscribe(k.Subscribe)
+	case *clusterclientv1.RequestFrame_Unsubscribe:
+		s.unsubscribe(k.Unsubscribe.GetKey())
+	case *clusterclientv1.RequestFrame_Ack:
+		s.acknowledge(k.Ack.GetIds())
+	case *clusterclientv1.RequestFrame_Call:
+		s.startInvoke(k.Call)
+	case *clusterclientv1.RequestFrame_Cancel:
+		s.cancelCall(k.Cancel.GetId())
+	case *clusterclientv1.RequestFrame_Publish:
+		s.startPublish(k.Publish)
+	case *clusterclientv1.RequestFrame_Register:
+		s.startRegister(k.Register)
+	case *clusterclientv1.RequestFrame_Deregister:
+		s.startDeregister(k.Deregister)
+	}
+}
+
+func (s *session) subscribe(f *clusterclientv1.Subscribe) {
+	if f.GetKey() == "" {
+		s.reply(f.GetId(), &clusterclientv1.Reply{Code: int32(codes.InvalidArgument), Message: "a key of 0 bytes"})
+		return
+	}
+	s.mu.Lock()
+	sb := s.subs[f.GetKey()]
+	s.mu.Unlock()
+	if sb != nil {
+		sb.key.resume(sb, f.GetKnown())
+	} else {
+		sb = &sub{s: s}
+		if !s.l.join(sb, f) {
+			return
+		}
+		s.mu.Lock()
+		s.subs[f.GetKey()] = sb
+		s.mu.Unlock()
+	}
+	sb.key.setGroups(sb, f.GetGroups(), f.GetId())
+}
+
+func (s *session) unsubscribe(key string) {
+	s.mu.Lock()
+	sb := s.subs[key]
+	delete(s.subs, key)
+	s.mu.Unlock()
+	if sb != nil {
+		sb.key.leave(sb)
+	}
+}
+
+// addDue queues d and wakes the writer.
+func (s *session) addDue(d due) {
+	s.mu.Lock()
+	if q := d.queued(); !*q {
+		*q = true
+		s.due = append(s.due, d)
+	}
+	s.mu.Unlock()
+	s.w.Wake()
+}
+
+func (s *session) dueBeat() {
+	s.mu.Lock()
+	s.beatDue = true
+	s.mu.Unlock()
+	s.w.Wake()
+}
+
+func (s *session) dueLeaving(reason string) {
+	s.mu.Lock()
+	s.leaving = reason
+	s.mu.Unlock()
+	s.w.Wake()
+}
+
+// pull fills a batch with what the follower has to know.
+func (s *session) pull(b *wire.Batch) {
+	s.pullControl(b)
+	for !b.Full() {
+		s.mu.Lock()
+		if len(s.due) == 0 {
+			s.due = nil // so that a burst does not keep its memory
+			s.mu.Unlock()
+			return
+		}
+		d := s.due[0]
+		s.due[0] = nil
+		s.due = s.due[1:]
+		*d.queued() = false
+		s.mu.Unlock()
+		d.appendTo(b)
+	}
+}
+
+// pullControl adds what is short and must not wait behind values.
+func (s *session) pullControl(b *wire.Batch) {
+	s.mu.Lock()
+	beat, leaving := s.beatDue, s.leaving
+	s.beatDue, s.leaving = false, ""
+	s.mu.Unlock()
+	if beat {
+		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Heartbeat{
+			Heartbeat: &clusterclientv1.Heartbeat{Term: s.l.Term()},
+		}})
+	}
+	if leaving != "" {
+		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Leaving{
+			Leaving: &clusterclientv1.Leaving{Reason: clean(leaving)},
+		}})
+	}
+}
+
+// reply answers the request id, unless it wants no answer (0) or has one (nil).
+func (s *session) reply(id uint64, r *clusterclientv1.Reply) {
+	if id == 0 || r == nil {
+		return
+	}
+	r.Id = id
+	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reply{Reply: r}}, nil)
+}
+
+// clean makes text fit for a string on the wire.
+func clean(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+func (s *session) String() string { return fmt.Sprintf("pid %d", s.peer.PID) }

@@ -1,0 +1,67 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/clusterclient/clusterclient/internal/backoff"
+)
+
+// watch keeps one Watch of the upstream going until ctx ends.
+func (k *key) watch(ctx context.Context) {
+	retry := backoff.Backoff{Min: upstreamRetryMin, Max: upstreamRetryMax}
+	for ctx.Err() == nil {
+		err := k.watchOnce(ctx, retry.Reset)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errors.New("the upstream's watch ended")
+		}
+		if k.fail(err.Error()) {
+			k.l.log.Warn("watch failed, trying again", "key", k.name, "error", err)
+		}
+		retry.Wait(ctx)
+	}
+}
+
+// watchOnce runs one Watch. What its sink reports after it returned is
+// ignored; a panic in it is an error.
+func (k *key) watchOnce(ctx context.Context, reported func()) (err error) {
+	var mu sync.Mutex
+	over := false
+	defer func() {
+		mu.Lock()
+		over = true
+		mu.Unlock()
+		if p := recover(); p != nil {
+			k.l.log.Error("watch panicked", "key", k.name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the upstream's watch panicked: %v", p)
+		}
+	}()
+	return k.l.up.Watch(ctx, k.name, func(u Update) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over && ctx.Err() == nil {
+			reported()
+			k.report(u)
+		}
+	})
+}
+
+// retryUntil calls op, with pauses, until it succeeds or ctx ends.
+func retryUntil(ctx context.Context, op func(context.Context) error) {
+	retry := backoff.Backoff{Min: upstreamRetryMin, Max: upstreamRetryMax}
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithTimeout(ctx, upstreamRetryMax)
+		err := op(attempt)
+		cancel()
+		if err == nil {
+			return
+		}
+		retry.Wait(ctx)
+	}
+}

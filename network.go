@@ -1,0 +1,82 @@
+package clusterclient
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+)
+
+const (
+	// handshakeTimeout bounds how long an accepted connection may stay
+	// without the first bytes of HTTP/2, on either side. A process that is
+	// being killed accepts connections until its memory is gone.
+	handshakeTimeout = 3 * time.Second
+
+	dialTimeout = time.Second
+
+	// Windows of a stream and a connection. Static ones, since the estimate
+	// that gRPC makes of a loopback connection starts low.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
+// loopback is the [Network] of the host.
+type loopback struct{}
+
+func (loopback) Listen(ctx context.Context, address string) (net.Listener, error) {
+	// Keep-alive probes find dead hosts; both ends are on this one.
+	lc := net.ListenConfig{KeepAlive: -1}
+	return lc.Listen(ctx, "tcp4", address)
+}
+
+func (loopback) Dial(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+	conn, err := d.DialContext(ctx, "tcp4", address)
+	if err != nil {
+		return nil, err
+	}
+	if conn.LocalAddr().String() == conn.RemoteAddr().String() {
+		// A port inside the ephemeral range with nobody on it: the system
+		// picked the very port as the local one and connected it to itself.
+		_ = conn.Close()
+		return nil, &net.OpError{Op: "dial", Net: "tcp4", Addr: conn.RemoteAddr(), Err: syscall.ECONNREFUSED}
+	}
+	return conn, nil
+}
+
+// clientConn returns a gRPC connection over what dial returns, once: when it
+// breaks the leader is lost, and gRPC's own reconnecting, which starts after a
+// second, must not come into it.
+func clientConn(dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn, error) {
+	var once sync.Once
+	return grpc.NewClient("passthrough:///leader",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (conn net.Conn, err error) {
+			err = net.ErrClosed
+			once.Do(func() { conn, err = dial(ctx) })
+			return conn, err
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: handshakeTimeout}),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
+			grpc.MaxCallSendMsgSize(wire.MaxFrame),
+		),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableHealthCheck(),
+		grpc.WithNoProxy(),
+		grpc.WithIdleTimeout(0), // an idle connection is a session all the same
+		// No keepalive: the transport answers it even when the leader hangs,
+		// and between processes of one host the kernel reports a death.
+	)
+}

@@ -1,0 +1,226 @@
+package clusterclient
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/clusterclient/clusterclient/codec"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/leader"
+)
+
+const (
+	// DefaultPort is below the range from which systems take ephemeral ports,
+	// so that a dial to it cannot connect to itself.
+	DefaultPort = 17777
+
+	defaultMaxWait     = 30 * time.Second
+	defaultLinger      = 30 * time.Second
+	defaultCallTimeout = 30 * time.Second
+
+	// host is the one address that is bound. A name such as "localhost" may
+	// stand for two, and then two processes could lead.
+	host = "127.0.0.1"
+
+	maxName = 256
+)
+
+// An Option changes how [Create] makes a [Client].
+type Option func(*options)
+
+// options is what the options add up to.
+type options struct {
+	open        func(context.Context) (leader.Upstream, error)
+	openSet     bool
+	policy      RolePolicy
+	single      bool
+	identity    []byte
+	codec       codec.Codec
+	logger      hclog.Logger
+	maxWait     time.Duration
+	linger      time.Duration
+	callTimeout time.Duration
+	network     Network
+}
+
+// WithUpstream says how to connect to the config centre or registry. open is
+// called only in the process that leads, once per leadership, and again, with
+// pauses, when it fails after a takeover. Its ctx ends with the leadership, or
+// when Create gives up. Without this option a process only follows.
+func WithUpstream(open func(ctx context.Context) (leader.Upstream, error)) Option {
+	return func(o *options) { o.open, o.openSet = open, true }
+}
+
+// A RolePolicy says which roles a client may take.
+type RolePolicy int
+
+const (
+	// Compete leads if nobody else does, and follows otherwise. It is the
+	// default.
+	Compete RolePolicy = iota
+
+	// LeaderOnly leads or fails with [ErrLeadershipTaken]; for an agent.
+	LeaderOnly
+
+	// FollowerOnly never leads and waits for a leader; for a worker or tool.
+	FollowerOnly
+)
+
+// String returns the policy's name.
+func (p RolePolicy) String() string {
+	switch p {
+	case Compete:
+		return "compete"
+	case LeaderOnly:
+		return "leader only"
+	case FollowerOnly:
+		return "follower only"
+	}
+	return fmt.Sprintf("RolePolicy(%d)", int(p))
+}
+
+// WithRole fixes the role; the default is [Compete].
+func WithRole(p RolePolicy) Option { return func(o *options) { o.policy = p } }
+
+// WithSingleProcess makes a cluster of this one client, without any socket
+// and with the same API: for tests, and for programs that run alone. The
+// environment variable CLUSTERCLIENT_SINGLE=1 does the same.
+func WithSingleProcess() Option { return func(o *options) { o.single = true } }
+
+// WithIdentity says what the name stands for: the upstream's address, the
+// namespace, the user whose credentials are used. Only a fingerprint of the
+// parts leaves the process. Clients with one name and different identities
+// never share data: the later one gets [ErrIdentityMismatch]. By default the
+// name is all there is.
+func WithIdentity(parts ...string) Option {
+	return func(o *options) {
+		h := sha256.New()
+		for _, p := range parts {
+			h.Write(binary.AppendUvarint(nil, uint64(len(p))))
+			h.Write([]byte(p))
+		}
+		o.identity = h.Sum(nil)
+	}
+}
+
+// WithCodec says how plain Go values travel; the default is [codec.JSON].
+// Protobuf messages and []byte travel as they are, whatever the codec.
+func WithCodec(c codec.Codec) Option { return func(o *options) { o.codec = c } }
+
+// WithLogger says where to log; the default is nowhere. Changes of role are
+// logged at Info, what is tried again at Warn.
+func WithLogger(l hclog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithMaxWait bounds how long [Create] waits; the default is 30 s.
+func WithMaxWait(d time.Duration) Option { return func(o *options) { o.maxWait = d } }
+
+// WithLinger says how long the leader goes on watching a key that nobody
+// subscribes to any more; the default is 30 s, 0 means not at all. What counts
+// is the option of the process that leads.
+func WithLinger(d time.Duration) Option { return func(o *options) { o.linger = d } }
+
+// WithCallTimeout is the deadline of calls whose context has none; the default
+// is 30 s.
+func WithCallTimeout(d time.Duration) Option { return func(o *options) { o.callTimeout = d } }
+
+// A Network is where clients listen and dial. Package clustertest has one in
+// memory.
+type Network interface {
+	// Listen binds address, "host:port", alone: it fails with an error that
+	// is syscall.EADDRINUSE while somebody else has it.
+	Listen(ctx context.Context, address string) (net.Listener, error)
+
+	// Dial connects to address; it fails with an error that is
+	// syscall.ECONNREFUSED when nobody listens there.
+	Dial(ctx context.Context, address string) (net.Conn, error)
+}
+
+// WithNetwork replaces the loopback interface, for tests.
+func WithNetwork(n Network) Option { return func(o *options) { o.network = n } }
+
+// resolve applies opts over the defaults and checks everything that can be
+// checked before anything is started.
+func resolve(name string, port int, opts []Option) (options, int, error) {
+	o := options{
+		codec: codec.JSON, logger: hclog.NewNullLogger(), network: loopback{},
+		maxWait: defaultMaxWait, linger: defaultLinger, callTimeout: defaultCallTimeout,
+		single: os.Getenv("CLUSTERCLIENT_SINGLE") == "1",
+	}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.logger == nil {
+		o.logger = hclog.NewNullLogger()
+	}
+	port, portErr := resolvePort(port)
+	if err := cmp.Or(checkName(name), portErr, o.check()); err != nil {
+		return o, 0, &Error{Code: errs.Invalid, Op: "create", Name: name, Cause: err}
+	}
+	return o, port, nil
+}
+
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the name is empty")
+	case len(name) > maxName:
+		return fmt.Errorf("the name has %d bytes, at most %d are allowed", len(name), maxName)
+	case !utf8.ValidString(name):
+		return errors.New("the name is not UTF-8")
+	}
+	return nil
+}
+
+func resolvePort(port int) (int, error) {
+	if env := os.Getenv("CLUSTERCLIENT_PORT"); port == 0 && env != "" {
+		p, err := strconv.Atoi(env)
+		if err != nil || p < 1 || p > 65535 {
+			return 0, fmt.Errorf("CLUSTERCLIENT_PORT is %q, not a port from 1 to 65535", env)
+		}
+		return p, nil
+	}
+	if port < 0 || port > 65535 {
+		return 0, fmt.Errorf("port %d is not one from 1 to 65535", port)
+	}
+	return cmp.Or(port, DefaultPort), nil
+}
+
+func (o *options) check() error {
+	switch {
+	case o.openSet && o.open == nil:
+		return errors.New("WithUpstream was given nil")
+	case o.policy < Compete || o.policy > FollowerOnly:
+		return fmt.Errorf("%v is no role policy", o.policy)
+	case o.policy == LeaderOnly && o.open == nil:
+		return errors.New("a client that may only lead needs WithUpstream")
+	case o.single && o.open == nil:
+		return errors.New("a single process needs WithUpstream")
+	case o.single && o.policy == FollowerOnly:
+		return errors.New("a single process cannot be follower only")
+	case o.codec == nil:
+		return errors.New("WithCodec was given nil")
+	case o.network == nil:
+		return errors.New("WithNetwork was given nil")
+	case o.maxWait <= 0:
+		return fmt.Errorf("WithMaxWait was given %v; it must be positive", o.maxWait)
+	case o.linger < 0:
+		return fmt.Errorf("WithLinger was given %v; it must not be negative", o.linger)
+	case o.callTimeout <= 0:
+		return fmt.Errorf("WithCallTimeout was given %v; it must be positive", o.callTimeout)
+	}
+	return nil
+}
+
+// candidate reports whether the client can lead.
+func (o *options) candidate() bool { return o.open != nil && o.policy != FollowerOnly }

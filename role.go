@@ -1,0 +1,245 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/backoff"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/holder"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	// Pauses between attempts to reach a leader.
+	claimRetryMin = 5 * time.Millisecond
+	claimRetryMax = time.Second
+
+	// A port that answers, but not as a cluster does, is a stranger's after
+	// this many attempts over this long. It is not one at once, since a
+	// process that is being killed looks the same for a moment.
+	foreignAttempts = 3
+	foreignAfter    = 2 * time.Second
+)
+
+// runRoles takes one role after the other until ctx ends.
+//
+//	          port bound, or appointed by its owner
+//	        ┌───────────────────────────────────────▶ lead ──┐
+//	claim ──┤                                                ├──▶ claim …
+//	        └───────────────────────────────────────▶ follow ┘
+//	          welcomed by a leader
+//
+// lead and follow block for their term and undo themselves; each returns when
+// the term is over.
+func (c *Client) runRoles(ctx context.Context) {
+	defer c.endRoles()
+	retry := backoff.Backoff{Min: claimRetryMin, Max: claimRetryMax}
+	var suspect stranger
+	for ctx.Err() == nil {
+		var err error
+		if c.opts.single {
+			err = c.lead(ctx, mandate{term: c.term.next()})
+		} else {
+			err = c.takeRole(ctx, &retry, &suspect)
+		}
+		if ctx.Err() != nil || err == nil {
+			continue
+		}
+		c.status.wait(err)
+		if c.fail(err) {
+			return
+		}
+		_ = retry.Wait(ctx)
+	}
+}
+
+// endRoles makes the end of the last role known.
+func (c *Client) endRoles() {
+	c.driver.Close()
+	c.driver.Wait()
+	c.status.update(func(b *statusBoard) {
+		b.over, b.waiting = true, &Error{Code: errs.Closed, Op: "hold a role", Name: c.name}
+	})
+	close(c.done)
+}
+
+// fail ends Create with err if that cannot heal; false means to try again,
+// always once Create has returned.
+func (c *Client) fail(err error) bool {
+	select {
+	case <-c.ready:
+		return false
+	default:
+	}
+	if final, ok := errors.AsType[*finalError](err); ok {
+		err = final.err
+	} else if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.final() {
+		err = &Error{Code: rejected.err.Code, Op: "create", Name: c.name, Cause: rejected.err.Cause}
+	} else {
+		return false
+	}
+	c.failed <- err
+	return true
+}
+
+// finalError is an error that ends Create.
+type finalError struct{ err error }
+
+func (e *finalError) Error() string { return e.err.Error() }
+func (e *finalError) Unwrap() error { return e.err }
+
+// final returns an error that ends Create.
+func (c *Client) final(code errs.Code, cause error) error {
+	return &finalError{&Error{Code: code, Op: "create", Name: c.name, Cause: cause}}
+}
+
+// isReady makes Create return. It is called by the first role, once held.
+func (c *Client) isReady() {
+	select {
+	case <-c.ready:
+	default:
+		close(c.ready)
+	}
+}
+
+// takeRole makes one attempt to lead or to follow, and returns when the term,
+// if that came of it, is over.
+func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *stranger) error {
+	if c.opts.candidate() && !c.term.yielding() {
+		lis, err := c.opts.network.Listen(ctx, c.address)
+		if err == nil {
+			*suspect = stranger{}
+			retry.Reset()
+			return c.lead(ctx, mandate{term: c.term.next(), port: lis})
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return c.unbindable(err)
+		}
+	}
+	s, welcome, mandate, err := c.ask(ctx, c.address)
+	switch {
+	case err != nil:
+		return c.judge(err, suspect)
+	case mandate != nil:
+		*suspect = stranger{}
+		retry.Reset()
+		return c.lead(ctx, *mandate)
+	}
+	*suspect = stranger{}
+	defer s.close()
+	if c.opts.policy == LeaderOnly {
+		return c.final(errs.LeadershipTaken, errors.New(describe(welcome.GetLeader())))
+	}
+	retry.Reset()
+	return c.follow(ctx, s, welcome)
+}
+
+// unbindable explains why the port cannot be bound at all.
+func (c *Client) unbindable(err error) error {
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fmt.Errorf("bind %s: no descriptors left, raise the limit (ulimit -n): %w", c.address, err)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return c.final(errs.Invalid, fmt.Errorf("bind %s: not permitted for this user, choose a port above 1023: %w", c.address, err))
+	}
+	return c.final(errs.Unspecified, fmt.Errorf("bind %s: %w", c.address, err))
+}
+
+// stranger collects evidence that the port is held by something else.
+type stranger struct {
+	attempts int
+	since    time.Time
+}
+
+// judge explains why nobody could be followed. It accuses a stranger only on
+// evidence.
+func (c *Client) judge(err error, suspect *stranger) error {
+	switch {
+	case errors.Is(err, errNobody):
+		*suspect = stranger{}
+		return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: c.nobody(err)}
+	case !errors.Is(err, errNotOurs) && !errors.Is(err, errHelloLost):
+		*suspect = stranger{}
+		return err
+	}
+	if suspect.attempts++; suspect.attempts == 1 {
+		suspect.since = time.Now()
+	}
+	if suspect.attempts < foreignAttempts || time.Since(suspect.since) < foreignAfter {
+		return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", c.address, err)}
+	}
+	return c.final(errs.ForeignListener, fmt.Errorf("%s is held by %s, which is no cluster of ours or does not answer (%d attempts, the last: %w); stop it or choose another port",
+		c.address, c.portHolder(), suspect.attempts, err))
+}
+
+func (c *Client) nobody(err error) error {
+	if c.opts.candidate() {
+		return fmt.Errorf("%s: %w", c.address, err)
+	}
+	return fmt.Errorf("waiting for a process that can lead (one with WithUpstream) to listen on %s", c.address)
+}
+
+// portHolder names the process that holds the port.
+func (c *Client) portHolder() string {
+	_, port, _ := net.SplitHostPort(c.address)
+	n, _ := strconv.Atoi(port)
+	p, ok := holder.Find(n)
+	if !ok {
+		return "an unknown process"
+	}
+	return fmt.Sprintf("pid %d (%s)", p.PID, p.Program)
+}
+
+// ask says hello at address, and where that is redirected to, and waits for
+// an answer: a session with a leader and its welcome, or a mandate to lead.
+func (c *Client) ask(ctx context.Context, address string) (*session, *clusterclientv1.Welcome, *mandate, error) {
+	s, err := c.dialSession(ctx, address, c.hello())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for first := true; ; first = false {
+		f, err := s.answer(first)
+		if err != nil {
+			s.close()
+			return nil, nil, nil, err
+		}
+		switch k := f.GetKind().(type) {
+		case *clusterclientv1.ResponseFrame_Pending:
+			c.status.wait(&Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %s", describe(k.Pending.GetOwner()), k.Pending.GetReason())})
+		case *clusterclientv1.ResponseFrame_Welcome:
+			return s, k.Welcome, nil, nil
+		case *clusterclientv1.ResponseFrame_Lead:
+			return nil, nil, &mandate{term: k.Lead.GetTerm(), by: s}, nil
+		case *clusterclientv1.ResponseFrame_Reject:
+			s.close()
+			return nil, nil, nil, c.rejection(k.Reject)
+		case *clusterclientv1.ResponseFrame_Redirect:
+			s.close()
+			to := k.Redirect.GetLeader()
+			if address != c.address { // a leader does not redirect
+				return nil, nil, nil, errNotOurs
+			}
+			s, w, m, err := c.ask(ctx, to.GetAddress())
+			if err != nil && !errors.As(err, new(*rejectedError)) {
+				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", describe(to), errors.Unwrap(err))}
+			}
+			return s, w, m, err
+		}
+	}
+}
+
+func (c *Client) hello() *clusterclientv1.RequestFrame {
+	term, leader, lost := c.term.known()
+	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Hello{Hello: &clusterclientv1.Hello{
+		Protocol: wire.Protocol, Name: c.name, Identity: c.opts.identity, Peer: c.self(),
+		Candidate: c.opts.candidate() && !c.term.yielding(),
+		KnownTerm: term, KnownLeader: leader, LeaderLost: lost,
+	}}}
+}

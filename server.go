@@ -1,0 +1,310 @@
+package clusterclient
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	"github.com/clusterclient/clusterclient/leader"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// helloTimeout bounds how long a stream may stay without saying hello.
+const helloTimeout = 5 * time.Second
+
+// flushTimeout bounds how long a server that stops waits for peers to take
+// what it has for them. One that is stopped itself takes nothing.
+const flushTimeout = time.Second
+
+// A server answers at the address of a client that leads. It serves the
+// client's own name and, while it owns the cluster's port, tells everybody
+// else where their names are led.
+type server struct {
+	clusterclientv1.UnimplementedClusterClientServiceServer
+	c          *Client
+	grpc       *grpc.Server
+	local      *bufconn.Listener // for streams of this process
+	dir        *directory
+	ctx        context.Context // ends with the server
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup // listeners and sessions
+	granted    uint64         // term the leadership began with
+	superseded chan uint64    // one slot: a term that beats this leadership
+
+	mu        sync.Mutex // guards what follows
+	state     serving
+	listeners []net.Listener
+	freed     bool          // no more listeners
+	stopped   bool          // no more sessions
+	changed   chan struct{} // closed and replaced when state changes
+}
+
+// serving is how far the leadership has come.
+type serving struct {
+	leader  *leader.Leader // nil until the upstream is open
+	waiting string         // why leader is nil
+	failed  error          // the upstream could not be opened
+	leaving bool
+}
+
+func (c *Client) newServer(term uint64) *server {
+	s := &server{
+		c: c, granted: term, local: bufconn.Listen(streamWindow),
+		superseded: make(chan uint64, 1),
+		changed:    make(chan struct{}),
+		state:      serving{waiting: "the upstream is being opened"},
+	}
+	s.dir = newDirectory(s)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(wire.Codec{}),
+		grpc.MaxRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
+		grpc.MaxSendMsgSize(wire.MaxFrame),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.UnknownServiceHandler(s.serveStream),
+	)
+	clusterclientv1.RegisterClusterClientServiceServer(s.grpc, s)
+	s.wg.Go(func() { _ = s.grpc.Serve(s.local) })
+	return s
+}
+
+// listen serves on lis until freePort, and not at all after it.
+func (s *server) listen(lis net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.freed {
+		_ = lis.Close()
+		return
+	}
+	s.listeners = append(s.listeners, lis)
+	s.wg.Go(func() { _ = s.grpc.Serve(lis) })
+}
+
+// setState changes how the server answers.
+func (s *server) setState(change func(*serving)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.state)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *server) getState() (serving, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.changed
+}
+
+// freePort stops listening; connections stay.
+func (s *server) freePort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.freed = true
+	for _, lis := range s.listeners {
+		_ = lis.Close()
+	}
+}
+
+// stop ends every connection, once what was said has been sent, and waits for
+// what served them.
+func (s *server) stop() {
+	s.freePort()
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.cancel()
+	s.dir.stop()
+	late := time.AfterFunc(flushTimeout, s.grpc.Stop)
+	s.grpc.GracefulStop()
+	late.Stop()
+	s.wg.Wait()
+}
+
+// localConn returns a connection to this server from within the process.
+func (s *server) localConn() (*grpc.ClientConn, error) {
+	return clientConn(s.local.DialContext)
+}
+
+// serveStream takes the streams of the services that the upstream registered.
+func (s *server) serveStream(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	state, _ := s.getState()
+	if state.leader == nil {
+		return status.Error(codes.Unavailable, state.waiting)
+	}
+	return state.leader.ServeStream(method, stream)
+}
+
+// Session serves a client that dialled this address.
+func (s *server) Session(stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]) error {
+	if !s.enter() {
+		return errStopped
+	}
+	defer s.wg.Done()
+	hello, report, err := s.receiveHello(stream)
+	if err != nil {
+		return err
+	}
+	v := &visitor{s: s, stream: stream, hello: hello}
+	switch {
+	case hello.GetProtocol() != wire.Protocol:
+		return v.refuse(clusterclientv1.Code_CODE_PROTOCOL, fmt.Sprintf("speaks version %d of the protocol, not %d", wire.Protocol, hello.GetProtocol()))
+	case report != nil:
+		return s.dir.serveReport(v, report)
+	case hello.GetName() == s.c.name:
+		return v.join()
+	case !s.dir.isOwner():
+		return v.refuse(clusterclientv1.Code_CODE_NOT_HERE, "does not lead the name")
+	default:
+		return s.dir.serve(v)
+	}
+}
+
+var errStopped = status.Error(codes.Unavailable, "the leader is leaving")
+
+// enter counts a session; false means that the server has stopped.
+func (s *server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.wg.Add(1)
+	}
+	return !s.stopped
+}
+
+// term returns the term of this server's leadership.
+func (s *server) term() uint64 {
+	if state, _ := s.getState(); state.leader != nil {
+		return state.leader.Term()
+	}
+	return s.granted
+}
+
+// receiveHello returns the first batch of a stream. A stream that says nothing
+// is ended.
+func (s *server) receiveHello(stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]) (*clusterclientv1.Hello, *clusterclientv1.Report, error) {
+	type first struct {
+		batch *clusterclientv1.SessionRequest
+		err   error
+	}
+	got := make(chan first, 1)
+	go func() { // ends with the stream, at the latest
+		batch, err := stream.Recv()
+		got <- first{batch, err}
+	}()
+	silent := time.NewTimer(helloTimeout)
+	defer silent.Stop()
+	select {
+	case f := <-got:
+		var hello *clusterclientv1.Hello
+		var report *clusterclientv1.Report
+		for _, frame := range f.batch.GetFrames() {
+			if h := frame.GetHello(); h != nil {
+				hello = h
+			}
+			if r := frame.GetReport(); r != nil {
+				report = r
+			}
+		}
+		if f.err == nil && hello == nil {
+			f.err = status.Error(codes.InvalidArgument, "the first frame is not hello")
+		}
+		return hello, report, f.err
+	case <-silent.C:
+		return nil, nil, status.Error(codes.DeadlineExceeded, "no hello came")
+	case <-s.ctx.Done():
+		return nil, nil, errStopped
+	}
+}
+
+// A visitor is a client that said hello and waits for an answer.
+type visitor struct {
+	s      *server
+	stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
+	hello  *clusterclientv1.Hello
+	told   string // the last reason to wait
+}
+
+func (v *visitor) send(f *clusterclientv1.ResponseFrame) error {
+	return v.stream.Send(&clusterclientv1.SessionResponse{Frames: []*clusterclientv1.ResponseFrame{f}})
+}
+
+// wait tells the visitor why there is no answer yet and returns when changed
+// is closed.
+func (v *visitor) wait(reason string, changed <-chan struct{}) error {
+	if reason != v.told {
+		v.told = reason
+		err := v.send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Pending{
+			Pending: &clusterclientv1.Pending{Reason: reason, Owner: v.s.c.self()},
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-v.stream.Context().Done():
+		return v.stream.Context().Err()
+	case <-v.s.ctx.Done():
+		return errStopped
+	}
+}
+
+func (v *visitor) reject(r *clusterclientv1.Reject) error {
+	return v.send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reject{Reject: r}})
+}
+
+// refuse rejects the visitor for what this process does or is.
+func (v *visitor) refuse(code clusterclientv1.Code, message string) error {
+	return v.reject(&clusterclientv1.Reject{Code: code, Message: message, Holder: v.s.c.self()})
+}
+
+func mismatch(holder *clusterclientv1.Peer) *clusterclientv1.Reject {
+	return &clusterclientv1.Reject{
+		Code:    clusterclientv1.Code_CODE_IDENTITY_MISMATCH,
+		Message: "leads this name with another identity; clients of another upstream need another name",
+		Holder:  holder,
+	}
+}
+
+// join makes the visitor a follower of this server's leader, once there is
+// one.
+func (v *visitor) join() error {
+	if string(v.hello.GetIdentity()) != string(v.s.c.opts.identity) {
+		return v.reject(mismatch(v.s.c.self()))
+	}
+	for {
+		state, changed := v.s.getState()
+		switch {
+		case state.leaving:
+			return v.refuse(clusterclientv1.Code_CODE_LEAVING, "is leaving")
+		case state.failed != nil:
+			return v.refuse(clusterclientv1.Code_CODE_UPSTREAM, "leads, but "+state.failed.Error())
+		case state.leader != nil:
+			return endOfSession(state.leader.Serve(v.stream, v.hello))
+		}
+		if err := v.wait(state.waiting, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// endOfSession returns how gRPC is to end the stream of a session: any error
+// of it was the stream's own.
+func endOfSession(err error) error {
+	if err == nil {
+		return nil
+	}
+	return status.Error(codes.Unavailable, err.Error())
+}

@@ -1,0 +1,129 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A session is a gRPC stream, on a connection of its own, to somebody who
+// holds an address of the cluster.
+type session struct {
+	conn    *grpc.ClientConn
+	stream  grpc.BidiStreamingClient[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
+	cancel  context.CancelFunc
+	address string
+	pending []*clusterclientv1.ResponseFrame // received in one batch, not looked at
+}
+
+// Ways in which an address can fail to answer Hello.
+var (
+	errNobody    = errors.New("nobody listens")
+	errNotOurs   = errors.New("whoever listens does not speak our protocol")
+	errHelloLost = errors.New("the connection ended before an answer came")
+)
+
+// dialSession connects to address and says hello. It fails with an error that
+// is one of the three above.
+func (c *Client) dialSession(ctx context.Context, address string, frames ...*clusterclientv1.RequestFrame) (*session, error) {
+	raw, err := c.opts.network.Dial(ctx, address)
+	if err != nil {
+		return nil, errors.Join(errNobody, err)
+	}
+	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
+	if err != nil {
+		_ = raw.Close()
+		return nil, errors.Join(errNotOurs, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &session{conn: conn, cancel: cancel, address: address}
+	s.stream, err = clusterclientv1.NewClusterClientServiceClient(conn).Session(ctx, grpc.ForceCodecV2(wire.Codec{}))
+	if err == nil {
+		err = s.stream.Send(&clusterclientv1.SessionRequest{Frames: frames})
+	}
+	if err != nil {
+		s.close()
+		_ = raw.Close() // if gRPC never came to use it
+		return nil, errors.Join(errHelloLost, err)
+	}
+	return s, nil
+}
+
+func (s *session) close() {
+	s.cancel()
+	_ = s.conn.Close()
+}
+
+// answer returns the next frame. Silence before the first one, longer than
+// the handshake may take, ends the session.
+func (s *session) answer(first bool) (*clusterclientv1.ResponseFrame, error) {
+	for len(s.pending) == 0 {
+		if first {
+			silent := time.AfterFunc(handshakeTimeout, s.cancel)
+			defer silent.Stop()
+		}
+		batch, err := s.stream.Recv()
+		if err != nil {
+			if status.Code(err) == codes.Unimplemented {
+				return nil, errors.Join(errNotOurs, err)
+			}
+			return nil, errors.Join(errHelloLost, err)
+		}
+		s.pending = batch.GetFrames()
+	}
+	f := s.pending[0]
+	s.pending = s.pending[1:]
+	return f, nil
+}
+
+// rejection turns a Reject into an error.
+func (c *Client) rejection(r *clusterclientv1.Reject) error {
+	code := map[clusterclientv1.Code]errs.Code{
+		clusterclientv1.Code_CODE_IDENTITY_MISMATCH: errs.IdentityMismatch,
+		clusterclientv1.Code_CODE_LEADERSHIP_TAKEN:  errs.LeadershipTaken,
+		clusterclientv1.Code_CODE_UPSTREAM:          errs.Upstream,
+	}[r.GetCode()]
+	return &rejectedError{
+		err:    &Error{Code: code, Op: "join", Name: c.name, Cause: fmt.Errorf("%s %s", describe(r.GetHolder()), r.GetMessage())},
+		reject: r,
+	}
+}
+
+// rejectedError is the answer Reject.
+type rejectedError struct {
+	err    *Error
+	reject *clusterclientv1.Reject
+}
+
+func (e *rejectedError) Error() string { return e.err.Error() }
+func (e *rejectedError) Unwrap() error { return e.err }
+
+// final reports whether asking again is useless while Create waits.
+func (e *rejectedError) final() bool {
+	switch e.reject.GetCode() {
+	case clusterclientv1.Code_CODE_IDENTITY_MISMATCH, clusterclientv1.Code_CODE_UPSTREAM, clusterclientv1.Code_CODE_PROTOCOL:
+		return true
+	}
+	return false
+}
+
+// describe names a peer for people.
+func describe(p *clusterclientv1.Peer) string {
+	switch {
+	case p == nil:
+		return "an unknown process"
+	case p.GetAddress() != "":
+		return fmt.Sprintf("pid %d at %s", p.GetPid(), p.GetAddress())
+	}
+	return fmt.Sprintf("pid %d", p.GetPid())
+}

@@ -1,0 +1,208 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/leader"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A Role is what a process is in its cluster.
+type Role int
+
+const (
+	// RoleNone is between terms: nobody leads, or it is not known yet who.
+	RoleNone Role = iota
+	// RoleLeader owns the upstream and serves the others.
+	RoleLeader
+	// RoleFollower is served by a leader in another client.
+	RoleFollower
+)
+
+// String returns "none", "leader" or "follower".
+func (r Role) String() string {
+	switch r {
+	case RoleLeader:
+		return "leader"
+	case RoleFollower:
+		return "follower"
+	case RoleNone:
+		return "none"
+	}
+	return fmt.Sprintf("Role(%d)", int(r))
+}
+
+// MarshalText returns the role's name, for JSON.
+func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// A Status is a snapshot of a client.
+type Status struct {
+	Name    string    `json:"name"`    // of the cluster
+	Address string    `json:"address"` // of the cluster's port
+	Role    Role      `json:"role"`
+	Since   time.Time `json:"since"` // when the role was taken
+	Term    uint64    `json:"term"`  // of the leadership; 0 between terms
+
+	// LeaderPID and LeaderAddress say who leads; 0 and "" between terms. The
+	// address is another than the cluster's when another name's leader owns
+	// the port, and empty for a single process.
+	LeaderPID     int    `json:"leader_pid,omitempty"`
+	LeaderAddress string `json:"leader_address,omitempty"`
+
+	// Waiting is what the client waits for between terms; empty otherwise.
+	Waiting string `json:"waiting,omitempty"`
+
+	// Keys and Subscriptions count what this process holds, StaleKeys the
+	// keys whose value is stale now.
+	Keys          int `json:"keys"`
+	Subscriptions int `json:"subscriptions"`
+	StaleKeys     int `json:"stale_keys"`
+	Registrations int `json:"registrations"`
+
+	// The rest is known in the leader's process only.
+
+	Upstream     UpstreamStatus `json:"upstream,omitzero"`
+	Followers    int            `json:"followers,omitempty"`     // other clients that follow
+	Candidates   int            `json:"candidates,omitempty"`    // how many of those could lead
+	OnewayFailed uint64         `json:"oneway_failed,omitempty"` // oneway calls whose handler failed
+}
+
+// An UpstreamStatus is the state of the leader's upstream.
+type UpstreamStatus struct {
+	Open      bool   `json:"open"`
+	Watches   int    `json:"watches"`           // keys watched, each once
+	StaleKeys int    `json:"stale_keys"`        // keys the upstream does not vouch for
+	Trouble   string `json:"trouble,omitempty"` // why, for one of them
+}
+
+// statusBoard holds what the roles make known of themselves.
+type statusBoard struct {
+	c *Client
+
+	mu      sync.Mutex // guards what follows
+	role    Role
+	since   time.Time
+	term    uint64
+	leader  *clusterclientv1.Peer
+	leading *leader.Leader // non-nil in RoleLeader
+	serving string         // address this client serves at, if it does
+	waiting error
+	over    bool
+	changed chan struct{} // closed and replaced when any of these changes
+}
+
+func newStatusBoard(c *Client) *statusBoard {
+	return &statusBoard{
+		c: c, since: time.Now(), changed: make(chan struct{}),
+		waiting: errors.New("the client has just been created"),
+	}
+}
+
+// update changes the board.
+func (b *statusBoard) update(change func(*statusBoard)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(b)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// hold makes a role known until the function that it returns is called.
+func (b *statusBoard) hold(role Role, term uint64, who *clusterclientv1.Peer, leading *leader.Leader) (release func()) {
+	b.update(func(b *statusBoard) {
+		b.role, b.term, b.leader, b.leading, b.since, b.waiting = role, term, who, leading, time.Now(), nil
+	})
+	return func() {
+		b.update(func(b *statusBoard) {
+			b.role, b.term, b.leader, b.leading, b.since = RoleNone, 0, nil, nil, time.Now()
+			b.waiting = errors.New("the last term has just ended")
+		})
+	}
+}
+
+// wait makes known what the client waits for.
+func (b *statusBoard) wait(reason error) {
+	b.c.driver.NoLink(reason)
+	b.update(func(b *statusBoard) { b.waiting = reason })
+}
+
+func (b *statusBoard) waitsFor() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waiting
+}
+
+func (b *statusBoard) servedAt() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.serving
+}
+
+// read returns what the board says, the leadership if there is one, and a
+// channel that is closed when that changes.
+func (b *statusBoard) read() (st Status, l *leader.Leader, changed <-chan struct{}, over bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st = Status{
+		Name: b.c.name, Address: b.c.address, Role: b.role, Since: b.since, Term: b.term,
+		LeaderPID: int(b.leader.GetPid()), LeaderAddress: b.leader.GetAddress(),
+	}
+	if b.waiting != nil {
+		st.Waiting = b.waiting.Error()
+	}
+	return st, b.leading, b.changed, b.over
+}
+
+// Role returns the present role.
+func (c *Client) Role() Role {
+	st, _, _, _ := c.status.read()
+	return st.Role
+}
+
+// Status returns a snapshot. After Close it is that of a client without a role.
+func (c *Client) Status() Status {
+	st, l, _, _ := c.status.read()
+	c.fill(&st, l)
+	return st
+}
+
+// fill adds the figures to what the board says.
+func (c *Client) fill(st *Status, l *leader.Leader) {
+	own := c.driver.Stats()
+	st.Keys, st.Subscriptions, st.StaleKeys, st.Registrations = own.Keys, own.Subscriptions, own.StaleKeys, own.Registrations
+	if l == nil {
+		return
+	}
+	stats := l.Stats()
+	st.Term = stats.Term
+	st.OnewayFailed = stats.OnewayFailed
+	st.Upstream = UpstreamStatus{Open: true, Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: stats.StaleReason}
+	st.Followers = max(0, len(stats.Followers)-1) // less the leader's own
+	st.Candidates = max(0, stats.Candidates-1)
+}
+
+// StatusChanges yields the present status and then a new one whenever the
+// role, the term, the leader or what is waited for has changed, until ctx ends
+// or the client is closed; the last one is that of the closed client. A loop
+// that is slow misses statuses in between, never the newest one.
+func (c *Client) StatusChanges(ctx context.Context) iter.Seq[Status] {
+	return func(yield func(Status) bool) {
+		for {
+			st, l, changed, over := c.status.read()
+			c.fill(&st, l)
+			if !yield(st) || over {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}

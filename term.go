@@ -1,0 +1,59 @@
+package clusterclient
+
+import (
+	"sync"
+	"time"
+)
+
+// yieldTime is how long a client that resigned leaves the leadership to others.
+const yieldTime = 3 * time.Second
+
+// termBook is what a client knows of the terms of its name.
+type termBook struct {
+	mu       sync.Mutex // guards what follows
+	term     uint64     // highest seen
+	leader   []byte     // instance that led in it
+	lost     bool       // the session with it has ended
+	yieldEnd time.Time  // until then others go first
+}
+
+// next returns the term of a leadership that this client begins by itself.
+func (t *termBook) next() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.term + 1
+}
+
+// saw notes a term and who leads in it.
+func (t *termBook) saw(term uint64, leader []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if term >= t.term {
+		t.term, t.leader, t.lost = term, leader, false
+	}
+}
+
+func (t *termBook) lose() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lost = true
+}
+
+func (t *termBook) known() (term uint64, leader []byte, lost bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.term, t.leader, t.lost
+}
+
+// yield leaves the leadership to others for a while.
+func (t *termBook) yield() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.yieldEnd = time.Now().Add(yieldTime)
+}
+
+func (t *termBook) yielding() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Now().Before(t.yieldEnd)
+}
