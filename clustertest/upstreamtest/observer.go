@@ -156,20 +156,17 @@ func (o *observer) await(limit time.Duration) error {
 		select {
 		case <-changed:
 		case <-timeout:
-			return fmt.Errorf("Watch(%q) reported %v after %v, want %v (Watch returned last: %v)", o.key, have, limit, newest, last)
+			err := fmt.Errorf("Watch(%q) reported %v after %v, want %v", o.key, have, limit, newest)
+			if last != nil {
+				err = fmt.Errorf("%w; it returned last: %w", err, last)
+			}
+			return err
 		}
 	}
 }
 
 // newest waits until the newest value is reported.
 func (o *observer) newest() error { return o.await(patience) }
-
-// count returns how many reports there were.
-func (o *observer) count() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.reports)
-}
 
 // end ends the Watch, which must be prompt, and returns what went wrong.
 func (o *observer) end() error {

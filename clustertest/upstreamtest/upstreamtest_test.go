@@ -139,9 +139,7 @@ func TestSkips(t *testing.T) {
 		{"Compaction", "the harness is no Compactor"},
 		{"RestartCompacted", "the harness is no Restarter"},
 	} {
-		c := newCenter(watchesOnly)
-		defer close(c.gone)
-		err := find(t, tt.check).run(t.Context(), struct{ Harness }{c})
+		err := find(t, tt.check).run(t.Context(), struct{ Harness }{newCenter(watchesOnly)})
 		if s, ok := errors.AsType[skip](err); !ok || string(s) != tt.want {
 			t.Errorf("check %s = %v, want it skipped: %s", tt.check, err, tt.want)
 		}

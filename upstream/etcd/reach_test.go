@@ -32,7 +32,8 @@ func TestOutOfReach(t *testing.T) {
 		select {
 		case <-again.updates:
 			return true
-		case <-again.err:
+		case err := <-again.err:
+			t.Logf("not yet: %v", err)
 			return false
 		}
 	}, soon, 10*time.Millisecond)
