@@ -1,0 +1,158 @@
+package clustertest
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/leader"
+)
+
+// Name and Port are those of a [Cluster]'s clients.
+const (
+	Name = "test"
+	Port = 17777
+)
+
+// A Cluster is any number of clients, each as if it had a process of its own,
+// on one network in memory. Its methods may be called from several goroutines;
+// those that fail the test only from the test's own.
+type Cluster struct {
+	// Network joins the clients; a test may listen on it itself.
+	Network Network
+
+	t    testing.TB
+	up   *Upstream
+	opts []clusterclient.Option
+
+	mu    sync.Mutex // guards what follows
+	nodes []*Node
+}
+
+// New returns a Cluster without clients. Those that it starts use up and opts.
+// The clients that are left are closed when the test ends.
+func New(t testing.TB, up *Upstream, opts ...clusterclient.Option) *Cluster {
+	c := &Cluster{t: t, up: up, opts: opts}
+	t.Cleanup(c.close)
+	return c
+}
+
+// A Node is one client of a [Cluster], and its process.
+type Node struct {
+	*clusterclient.Client
+
+	host    *Host
+	mu      sync.Mutex // guards what follows
+	conns   []*connection
+	killed  bool
+	closing sync.WaitGroup
+}
+
+// Start starts one more client and fails the test if it does not come up. opts
+// come after those of the cluster.
+func (c *Cluster) Start(opts ...clusterclient.Option) *Node {
+	c.t.Helper()
+	n, err := c.TryStart(Name, opts...)
+	if err != nil {
+		c.t.Fatalf("start a client: %v", err)
+	}
+	return n
+}
+
+// TryStart starts one more client in the cluster called name, on the same
+// port.
+func (c *Cluster) TryStart(name string, opts ...clusterclient.Option) (*Node, error) {
+	n := &Node{host: c.Network.Host()}
+	all := []clusterclient.Option{clusterclient.WithNetwork(n.host), clusterclient.WithUpstream(n.open(c.up))}
+	client, err := clusterclient.Create(name, Port, slices.Concat(all, c.opts, opts)...)
+	if err != nil {
+		return nil, err
+	}
+	n.Client = client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = append(c.nodes, n)
+	return n, nil
+}
+
+// living returns the clients that were not killed.
+func (c *Cluster) living() []*Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.nodes), func(n *Node) bool { return n.isKilled() })
+}
+
+// Leader returns the one client that leads, nil when there is none. It fails
+// the test when several do.
+func (c *Cluster) Leader() *Node {
+	c.t.Helper()
+	var leads *Node
+	for _, n := range c.living() {
+		if n.Role() != clusterclient.RoleLeader {
+			continue
+		}
+		if leads != nil {
+			c.t.Fatalf("two clients lead: terms %d and %d", leads.Status().Term, n.Status().Term)
+		}
+		leads = n
+	}
+	return leads
+}
+
+// Followers returns the clients that follow.
+func (c *Cluster) Followers() []*Node {
+	var follow []*Node
+	for _, n := range c.living() {
+		if n.Role() == clusterclient.RoleFollower {
+			follow = append(follow, n)
+		}
+	}
+	return follow
+}
+
+// Kill ends the client as kill -9 ends a process: its connections break and it
+// says goodbye to nobody, neither to its followers nor to the upstream.
+func (n *Node) Kill() {
+	n.mu.Lock()
+	n.killed = true
+	conns := n.conns
+	n.mu.Unlock()
+	n.host.Kill()
+	for _, c := range conns {
+		c.end(ErrKilled)
+	}
+	n.closing.Go(func() { _ = n.Close() })
+}
+
+func (n *Node) isKilled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.killed
+}
+
+// open connects to up in a way that Kill can cut.
+func (n *Node) open(up *Upstream) func(context.Context) (leader.Upstream, error) {
+	return func(ctx context.Context) (leader.Upstream, error) {
+		opened, err := up.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.killed {
+			_ = opened.Close()
+			return nil, ErrKilled
+		}
+		n.conns = append(n.conns, opened.(*connection))
+		return opened, nil
+	}
+}
+
+func (c *Cluster) close() {
+	for _, n := range slices.Backward(c.nodes) {
+		_ = n.Close()
+		n.closing.Wait()
+	}
+}

@@ -1,0 +1,15 @@
+// Package clustertest lets a program test its use of a cluster without ports,
+// processes or a config centre: a [Cluster] of clients on a network in memory,
+// and an [Upstream] that does as the test says.
+//
+//	up := clustertest.NewUpstream()
+//	up.Set("greeting", "hello")
+//	cluster := clustertest.New(t, up)
+//	a, b := cluster.Start(), cluster.Start() // a leads, b follows
+//	…
+//	a.Kill() // as kill -9 would; b leads
+//
+// All of it works in a bubble of testing/synctest, in fake time.
+//
+// The conformance suite for adapters is in package upstreamtest.
+package clustertest
