@@ -112,6 +112,7 @@ func (a *adapter) spoil(ctx context.Context, key string, sink func(leader.Update
 		case a.is(truncates):
 			u.Data = u.Data[:min(len(u.Data), 512<<10)]
 		case a.is(reusesData):
+			u.Data = bytes.Clone(u.Data)
 			defer clear(u.Data)
 		case a.is(reportsLate):
 			context.AfterFunc(ctx, func() { time.Sleep(quiet / 2); sink(u) })

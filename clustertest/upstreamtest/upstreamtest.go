@@ -17,8 +17,7 @@
 // again when it returns. In every check it also verifies that what is reported
 // is a subsequence of what was written, beginning no earlier than what was
 // there when Watch was called; that sink is never called from two goroutines
-// at once nor after Watch returned; that a version stands for one value; and
-// that reported data is not changed afterwards.
+// at once nor after Watch returned; and that a version stands for one value.
 package upstreamtest
 
 import (

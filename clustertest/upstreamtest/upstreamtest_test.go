@@ -17,6 +17,7 @@ const (
 	polls fault = "reports only the newest value" // which is allowed
 
 	watchesOnly fault = "implements nothing but Upstream" // so is this
+	reusesData  fault = "changes data after reporting it" // and this
 
 	skipsFirst         fault = "does not report the first value"
 	skipsAbsent        fault = "does not report that a key is absent"
@@ -30,7 +31,6 @@ const (
 	returnsNil         fault = "returns nil when its context ends"
 	reportsLate        fault = "reports after Watch has returned"
 	reportsTwice       fault = "reports from two goroutines"
-	reusesData         fault = "changes data after reporting it"
 	sameVersion        fault = "reports one version for two values"
 	servesOld          fault = "begins a Watch with an old value"
 	compactedSilent    fault = "goes silent when it is compacted"
@@ -55,7 +55,7 @@ const (
 )
 
 func TestRun(t *testing.T) {
-	for _, f := range []fault{none, polls, watchesOnly} {
+	for _, f := range []fault{none, polls, watchesOnly, reusesData} {
 		t.Run(string(f), func(t *testing.T) {
 			Run(t, func(*testing.T) Harness { return newCenter(f) })
 		})
@@ -82,7 +82,6 @@ func TestFaults(t *testing.T) {
 		{returnsNil, "WatchEnds", "want its context's error"},
 		{reportsLate, "WatchEnds", "after it had returned"},
 		{reportsTwice, "LargeValue", "called sink from two goroutines at once"},
-		{reusesData, "FirstValue", "changed data after reporting it"},
 		{sameVersion, "Changes", `reported two values with version "same"`},
 		{servesOld, "WatchAgain", "which is older than"},
 		{compactedSilent, "RestartCompacted", "after 30s"},
