@@ -55,7 +55,7 @@ func (k *keeper) run(ldr *leader.Leader) {
 	if s == nil {
 		return
 	}
-	retry := backoff.Backoff{Min: claimRetryMin, Max: claimRetryMax}
+	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
 	err := k.send(s, ldr.Term())
 	for {
 		if err == nil {
@@ -122,13 +122,11 @@ func (k *keeper) stay(s *session, ldr *leader.Leader) error {
 			return err
 		case <-k.ctx.Done():
 			s.close()
-			<-ended
-			return context.Cause(k.ctx)
+			return errors.Join(context.Cause(k.ctx), <-ended)
 		case <-k.bell:
 			if err := k.send(s, ldr.Term()); err != nil {
 				s.close()
-				<-ended
-				return err
+				return errors.Join(err, <-ended)
 			}
 		}
 	}

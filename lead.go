@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	// openRetryMin and Max bound the pause before an upstream that could not
+	// openRetryFirst and Longest bound the pause before an upstream that could not
 	// be opened after a takeover is tried again.
-	openRetryMin = 500 * time.Millisecond
-	openRetryMax = 30 * time.Second
+	openRetryFirst   = 500 * time.Millisecond
+	openRetryLongest = 30 * time.Second
 
 	// drainTimeout bounds how long a leader that leaves waits for calls.
 	drainTimeout = 5 * time.Second
@@ -175,7 +175,7 @@ func (c *Client) seed(key string) (leader.Seed, bool) {
 // open calls the user's open function: once while Create waits, whose error
 // its failure is, and else until it succeeds.
 func (c *Client) open(ctx context.Context, srv *server) (leader.Upstream, error) {
-	retry := backoff.Backoff{Min: openRetryMin, Max: openRetryMax}
+	retry := backoff.Backoff{Min: openRetryFirst, Max: openRetryLongest}
 	for {
 		c.status.wait(errors.New("the upstream is being opened by this process"))
 		up, err := c.openOnce(ctx)

@@ -18,8 +18,8 @@ import (
 
 const (
 	// Pauses between attempts to reach a leader.
-	claimRetryMin = 5 * time.Millisecond
-	claimRetryMax = time.Second
+	claimRetryFirst   = 5 * time.Millisecond
+	claimRetryLongest = time.Second
 
 	// A port that answers, but not as a cluster does, is a stranger's after
 	// this many attempts over this long. It is not one at once, since a
@@ -40,7 +40,7 @@ const (
 // the term is over.
 func (c *Client) runRoles(ctx context.Context) {
 	defer c.endRoles()
-	retry := backoff.Backoff{Min: claimRetryMin, Max: claimRetryMax}
+	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
 	var suspect stranger
 	for ctx.Err() == nil {
 		var err error

@@ -67,16 +67,16 @@ func (s *session) close() {
 // answer returns the next frame. Silence before the first one, longer than
 // the handshake may take, ends the session.
 func (s *session) answer(first bool) (*clusterclientv1.ResponseFrame, error) {
+	if first {
+		silent := time.AfterFunc(handshakeTimeout, s.cancel)
+		defer silent.Stop()
+	}
 	for len(s.pending) == 0 {
-		if first {
-			silent := time.AfterFunc(handshakeTimeout, s.cancel)
-			defer silent.Stop()
-		}
 		batch, err := s.stream.Recv()
+		if status.Code(err) == codes.Unimplemented {
+			return nil, errors.Join(errNotOurs, err)
+		}
 		if err != nil {
-			if status.Code(err) == codes.Unimplemented {
-				return nil, errors.Join(errNotOurs, err)
-			}
 			return nil, errors.Join(errHelloLost, err)
 		}
 		s.pending = batch.GetFrames()

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	replayMin = 500 * time.Millisecond
-	replayMax = 30 * time.Second
+	replayFirst   = 500 * time.Millisecond
+	replayLongest = 30 * time.Second
 )
 
 // A Registration is something this process announces upstream. It lasts until
@@ -150,7 +150,7 @@ func (f *Follower) replayLocked(l *link) {
 func (r *Registration) replay(l *link) {
 	r.op.Lock()
 	defer r.op.Unlock()
-	retry := backoff.Backoff{Min: replayMin, Max: replayMax}
+	retry := backoff.Backoff{Min: replayFirst, Max: replayLongest}
 	for !r.closed && r.on != l && l.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(l.ctx, r.f.cfg.CallTimeout)
 		reply, err := l.exchange(ctx, "register", r.key, r.frame(r.data))

@@ -28,10 +28,10 @@ import (
 const (
 	heartbeatEvery = time.Second
 
-	// upstreamRetryMin and Max bound the pause before a failed watch or
+	// upstreamRetryFirst and Longest bound the pause before a failed watch or
 	// withdrawal is tried again.
-	upstreamRetryMin = 500 * time.Millisecond
-	upstreamRetryMax = 30 * time.Second
+	upstreamRetryFirst   = 500 * time.Millisecond
+	upstreamRetryLongest = 30 * time.Second
 
 	// registrationGrace is how long a registration outlives its owner's
 	// session; longer than a takeover takes.
@@ -137,11 +137,6 @@ func (l *Leader) raise(known uint64, by []byte) {
 	for _, s := range l.sessions {
 		s.dueBeat()
 	}
-}
-
-// nextRevision returns a revision that is newer than every other.
-func (l *Leader) nextRevision() wire.Revision {
-	return wire.Revision{Term: l.Term(), Seq: l.seq.Add(1)}
 }
 
 // beat lets every follower know, once a second, that this leader's own loop

@@ -12,7 +12,7 @@ import (
 
 // watch keeps one Watch of the upstream going until ctx ends.
 func (k *key) watch(ctx context.Context) {
-	retry := backoff.Backoff{Min: upstreamRetryMin, Max: upstreamRetryMax}
+	retry := backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}
 	for ctx.Err() == nil {
 		err := k.watchOnce(ctx, retry.Reset)
 		if ctx.Err() != nil {
@@ -24,7 +24,7 @@ func (k *key) watch(ctx context.Context) {
 		if k.fail(err.Error()) {
 			k.l.log.Warn("watch failed, trying again", "key", k.name, "error", err)
 		}
-		retry.Wait(ctx)
+		_ = retry.Wait(ctx)
 	}
 }
 
@@ -54,14 +54,14 @@ func (k *key) watchOnce(ctx context.Context, reported func()) (err error) {
 
 // retryUntil calls op, with pauses, until it succeeds or ctx ends.
 func retryUntil(ctx context.Context, op func(context.Context) error) {
-	retry := backoff.Backoff{Min: upstreamRetryMin, Max: upstreamRetryMax}
+	retry := backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}
 	for ctx.Err() == nil {
-		attempt, cancel := context.WithTimeout(ctx, upstreamRetryMax)
+		attempt, cancel := context.WithTimeout(ctx, upstreamRetryLongest)
 		err := op(attempt)
 		cancel()
 		if err == nil {
 			return
 		}
-		retry.Wait(ctx)
+		_ = retry.Wait(ctx)
 	}
 }
