@@ -38,7 +38,6 @@ type Client struct {
 	done   chan struct{}           // closed when the last role has ended
 	ready  chan struct{}           // closed when the first role is held
 	failed chan error              // one slot: why no role can be had
-	resign chan struct{}           // one slot: give the leadership up
 
 	term termBook // used by the goroutine of the roles, and by links
 
@@ -104,7 +103,6 @@ func newClient(name string, port int, o options) *Client {
 		done:   make(chan struct{}),
 		ready:  make(chan struct{}),
 		failed: make(chan error, 1),
-		resign: make(chan struct{}, 1),
 	}
 	c.status = newStatusBoard(c)
 	return c
@@ -120,20 +118,18 @@ func (c *Client) self() *clusterclientv1.Peer {
 // fails with [ErrNoCandidate] when no other process of the cluster could lead,
 // and when ctx ends first; the leadership is given up then all the same.
 func (c *Client) Resign(ctx context.Context) error {
-	st := c.Status()
-	if c.closed() {
+	st, leading, _, over := c.status.read()
+	switch {
+	case over:
 		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
-	}
-	if st.Role != RoleLeader {
+	case leading == nil:
 		return nil
 	}
+	c.fill(&st, leading)
 	if st.Candidates == 0 {
 		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf("%d processes follow, none of them with an upstream", st.Followers)}
 	}
-	select {
-	case c.resign <- struct{}{}:
-	default: // somebody else resigns already
-	}
+	leading.resign()
 	for st := range c.StatusChanges(ctx) {
 		if st.Term > 0 && st.Role == RoleFollower {
 			return nil

@@ -186,10 +186,7 @@ func (d *directory) contest(v *visitor, r *clusterclientv1.Report) error {
 			Code: clusterclientv1.Code_CODE_LEADERSHIP_TAKEN, Message: "leads the name", Holder: d.s.c.self(), Term: own,
 		})
 	}
-	select {
-	case d.s.superseded <- r.GetTerm():
-	default:
-	}
+	d.s.supersede(r.GetTerm())
 	return v.wait("the owner of the port is stepping down", nil)
 }
 

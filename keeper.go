@@ -81,10 +81,7 @@ func (k *keeper) beaten(err error) bool {
 	if !ok || r.reject.GetCode() != clusterclientv1.Code_CODE_LEADERSHIP_TAKEN {
 		return false
 	}
-	select {
-	case k.srv.superseded <- r.reject.GetTerm():
-	default:
-	}
+	k.srv.supersede(r.reject.GetTerm())
 	return true
 }
 
@@ -94,9 +91,10 @@ func (k *keeper) takePort() bool {
 	if err != nil {
 		return false
 	}
-	k.c.log.Info("taking over the port", "address", k.c.address)
-	k.srv.dir.own()
-	k.srv.listen(lis)
+	if k.srv.listen(lis) {
+		k.c.log.Info("taking over the port", "address", k.c.address)
+		k.srv.dir.own()
+	}
 	return true
 }
 

@@ -38,10 +38,19 @@ type mandate struct {
 	by   *session     // the appointment by its owner, or, in a single process, neither
 }
 
+// Why a term can end before the client does.
+var errResigned = errors.New("resigned")
+
+type supersededError struct{ term uint64 }
+
+func (e *supersededError) Error() string { return fmt.Sprintf("term %d has begun elsewhere", e.term) }
+
 // lead serves the cluster for one term: until ctx ends, Resign is called, or
 // somebody leads in a higher term.
 func (c *Client) lead(ctx context.Context, m mandate) error {
-	srv := c.newServer(m.term)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	srv := c.newServer(m.term, func(by uint64) { end(&supersededError{by}) })
 	defer srv.stop()
 	if err := c.listen(ctx, srv, m); err != nil {
 		return err
@@ -62,7 +71,7 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 		_ = up.Close()
 		return c.openFailed(srv, err)
 	}
-	return c.leadOpen(ctx, srv, k, ldr)
+	return c.leadOpen(ctx, end, srv, k, ldr)
 }
 
 // listen makes srv serve what the mandate rests on.
@@ -86,29 +95,27 @@ func (c *Client) listen(ctx context.Context, srv *server, m mandate) error {
 }
 
 // leadOpen is the part of lead with an open upstream.
-func (c *Client) leadOpen(ctx context.Context, srv *server, k *keeper, ldr *leader.Leader) error {
+func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv *server, k *keeper, ldr *leader.Leader) error {
 	term := ldr.Term()
 	c.term.saw(term, c.instance)
 	srv.setState(func(s *serving) { s.leader = ldr })
-	release := c.status.hold(RoleLeader, term, c.self(), ldr)
-	defer release()
+	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, func() { end(errResigned) }})()
 	c.log.Info("leading", "term", term, "address", c.status.servedAt())
 
 	var own sync.WaitGroup
 	own.Go(func() { c.serveSelf(srv, ldr, k) })
 	own.Go(func() { k.run(ldr) })
 
-	reason, drain := "closed", drainTimeout
-	select {
-	case <-ctx.Done():
-	case <-c.resign:
-		reason = "resigned"
+	<-ctx.Done()
+	reason, drain := context.Cause(ctx), drainTimeout
+	if errors.Is(reason, errResigned) {
 		c.term.yield()
-	case other := <-srv.superseded:
-		reason, drain = fmt.Sprintf("term %d has begun elsewhere", other), 0
+	}
+	if _, ok := errors.AsType[*supersededError](reason); ok {
+		drain = 0 // whatever still runs here is too late
 	}
 	c.log.Info("leaving", "term", ldr.Term(), "reason", reason)
-	c.stepDown(srv, ldr, reason, drain)
+	c.stepDown(srv, ldr, reason.Error(), drain)
 	k.close()
 	own.Wait()
 	return nil

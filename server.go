@@ -29,15 +29,15 @@ const flushTimeout = time.Second
 // else where their names are led.
 type server struct {
 	clusterclientv1.UnimplementedClusterClientServiceServer
-	c          *Client
-	grpc       *grpc.Server
-	local      *bufconn.Listener // for streams of this process
-	dir        *directory
-	ctx        context.Context // ends with the server
-	cancel     context.CancelFunc
-	wg         sync.WaitGroup // listeners and sessions
-	granted    uint64         // term the leadership began with
-	superseded chan uint64    // one slot: a term that beats this leadership
+	c         *Client
+	grpc      *grpc.Server
+	local     *bufconn.Listener // for streams of this process
+	dir       *directory
+	ctx       context.Context // ends with the server
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup // listeners and sessions
+	granted   uint64         // term the leadership began with
+	supersede func(uint64)   // ends the leadership: that term beats it
 
 	mu        sync.Mutex // guards what follows
 	state     serving
@@ -55,12 +55,11 @@ type serving struct {
 	leaving bool
 }
 
-func (c *Client) newServer(term uint64) *server {
+func (c *Client) newServer(term uint64, supersede func(uint64)) *server {
 	s := &server{
-		c: c, granted: term, local: bufconn.Listen(streamWindow),
-		superseded: make(chan uint64, 1),
-		changed:    make(chan struct{}),
-		state:      serving{waiting: "the upstream is being opened"},
+		c: c, granted: term, supersede: supersede, local: bufconn.Listen(streamWindow),
+		changed: make(chan struct{}),
+		state:   serving{waiting: "the upstream is being opened"},
 	}
 	s.dir = newDirectory(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -79,15 +78,16 @@ func (c *Client) newServer(term uint64) *server {
 }
 
 // listen serves on lis until freePort, and not at all after it.
-func (s *server) listen(lis net.Listener) {
+func (s *server) listen(lis net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.freed {
 		_ = lis.Close()
-		return
+		return false
 	}
 	s.listeners = append(s.listeners, lis)
 	s.wg.Go(func() { _ = s.grpc.Serve(lis) })
+	return true
 }
 
 // setState changes how the server answers.

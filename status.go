@@ -80,6 +80,12 @@ type UpstreamStatus struct {
 	Trouble   string `json:"trouble,omitempty"` // why, for one of them
 }
 
+// A leadership is what a client that leads can be asked and told.
+type leadership struct {
+	*leader.Leader
+	resign func()
+}
+
 // statusBoard holds what the roles make known of themselves.
 type statusBoard struct {
 	c *Client
@@ -89,8 +95,8 @@ type statusBoard struct {
 	since   time.Time
 	term    uint64
 	leader  *clusterclientv1.Peer
-	leading *leader.Leader // non-nil in RoleLeader
-	serving string         // address this client serves at, if it does
+	leading *leadership // non-nil in RoleLeader
+	serving string      // address this client serves at, if it does
 	waiting error
 	over    bool
 	changed chan struct{} // closed and replaced when any of these changes
@@ -113,7 +119,7 @@ func (b *statusBoard) update(change func(*statusBoard)) {
 }
 
 // hold makes a role known until the function that it returns is called.
-func (b *statusBoard) hold(role Role, term uint64, who *clusterclientv1.Peer, leading *leader.Leader) (release func()) {
+func (b *statusBoard) hold(role Role, term uint64, who *clusterclientv1.Peer, leading *leadership) (release func()) {
 	b.update(func(b *statusBoard) {
 		b.role, b.term, b.leader, b.leading, b.since, b.waiting = role, term, who, leading, time.Now(), nil
 	})
@@ -145,7 +151,7 @@ func (b *statusBoard) servedAt() string {
 
 // read returns what the board says, the leadership if there is one, and a
 // channel that is closed when that changes.
-func (b *statusBoard) read() (st Status, l *leader.Leader, changed <-chan struct{}, over bool) {
+func (b *statusBoard) read() (st Status, l *leadership, changed <-chan struct{}, over bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st = Status{
@@ -172,7 +178,7 @@ func (c *Client) Status() Status {
 }
 
 // fill adds the figures to what the board says.
-func (c *Client) fill(st *Status, l *leader.Leader) {
+func (c *Client) fill(st *Status, l *leadership) {
 	own := c.driver.Stats()
 	st.Keys, st.Subscriptions, st.StaleKeys, st.Registrations = own.Keys, own.Subscriptions, own.StaleKeys, own.Registrations
 	if l == nil {

@@ -45,8 +45,12 @@ type Value struct {
 	Reason error
 }
 
-// sameValue reports whether two values are equal for a subscriber.
+// sameValue reports whether two values are equal for a subscriber. Deletions
+// are, whatever their version.
 func sameValue(a, b *Value) bool {
+	if a.Deleted && b.Deleted {
+		return true
+	}
 	return a.Deleted == b.Deleted && a.Version == b.Version && bytes.Equal(a.Data, b.Data)
 }
 

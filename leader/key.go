@@ -294,6 +294,12 @@ func (k *key) markLocked() *clusterclientv1.Mark {
 	}
 }
 
+// sameUpdate reports whether two updates are one value. Deletions are,
+// whatever their version: an upstream that finds a key missing often cannot
+// tell when it went.
 func sameUpdate(a, b Update) bool {
+	if a.Deleted && b.Deleted {
+		return true
+	}
 	return a.Version == b.Version && a.Deleted == b.Deleted && bytes.Equal(a.Data, b.Data)
 }

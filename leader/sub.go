@@ -76,6 +76,9 @@ func (k *key) holdsLocked(known *clusterclientv1.Mark) bool {
 // sameMark reports whether two marks name equal values. Revisions do not
 // matter: they belong to the leader, not to the value.
 func sameMark(a, b *clusterclientv1.Mark) bool {
+	if a.GetDeleted() && b.GetDeleted() {
+		return true
+	}
 	return a.GetDeleted() == b.GetDeleted() &&
 		bytes.Equal(a.GetVersion(), b.GetVersion()) &&
 		bytes.Equal(a.GetDigest(), b.GetDigest())
