@@ -69,7 +69,7 @@ tidy: ## Tidy every module
 GENERATORS := $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
 
 .PHONY: generate
-generate: $(GENERATORS) ## Generate the Go code of the wire
+generate: $(GENERATORS) ## Generate the Go code of the wire, and of the service for tests
 	$(BIN)/buf generate
 
 # Compares trees instead of asking git, so that it works with changes that are
@@ -79,7 +79,7 @@ checkgenerate: $(GENERATORS) ## Fail if the generated code is not what generate 
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	mkdir "$$tmp/have" "$$tmp/want" && \
 	$(BIN)/buf generate -o "$$tmp/want" && \
-	find proto -name '*.pb.go' | tar -cf - -T - | tar -xf - -C "$$tmp/have" && \
+	find proto internal -name '*.pb.go' | tar -cf - -T - | tar -xf - -C "$$tmp/have" && \
 	diff -ru "$$tmp/have" "$$tmp/want" || \
 	{ echo "checkgenerate: run 'make generate' and commit the result" >&2; exit 1; }
 
@@ -95,16 +95,16 @@ buflint: $(BIN)/buf ## Lint the wire
 # baseline to get past this check.
 .PHONY: bufbreaking
 bufbreaking: $(BIN)/buf ## Fail if the wire breaks what the last release speaks
-	$(BIN)/buf breaking --against proto/baseline.yaml
+	$(BIN)/buf breaking proto --against proto/baseline.yaml
 	@tag=$$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null) || exit 0; \
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	echo "bufbreaking: against $$tag" && \
-	git archive "$$tag" buf.yaml proto | tar -xf - -C "$$tmp" && \
-	$(BIN)/buf breaking --against "$$tmp"
+	git archive "$$tag" proto | tar -xf - -C "$$tmp" && \
+	$(BIN)/buf breaking proto --against "$$tmp/proto"
 
 .PHONY: baseline
 baseline: $(BIN)/buf ## Take the wire as the new baseline; part of a release, see CONTRIBUTING.md
-	$(BIN)/buf build --exclude-source-info -o proto/baseline.yaml
+	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.yaml
 
 .PHONY: tour
 tour: ## Run the example: several processes, one upstream connection, a failover
