@@ -117,6 +117,13 @@ func (u *Upstream) storeLocked(key string, v leader.Update) {
 	}
 }
 
+// valueLocked returns the value of key as a watch reports it.
+func (u *Upstream) valueLocked(key string) leader.Update {
+	v, ok := u.values[key]
+	v.Deleted = v.Deleted || !ok
+	return v
+}
+
 // FailWatches makes every watch return err, and new ones too, until it is
 // called with nil.
 func (u *Upstream) FailWatches(err error) {
@@ -137,8 +144,8 @@ func (u *Upstream) Hang(hung bool) {
 	u.hung = hung
 	for c := range u.conns {
 		for w := range c.watchers {
-			if v, ok := u.values[w.key]; ok && !hung {
-				w.add(v)
+			if !hung {
+				w.add(u.valueLocked(w.key))
 			}
 		}
 	}
@@ -290,9 +297,8 @@ func (c *connection) watch(key string) (*watcher, error) {
 	c.u.watches[key]++
 	w := &watcher{key: key, bell: make(chan struct{}, 1)}
 	c.watchers[w] = struct{}{}
-	if v, ok := c.u.values[key]; !c.u.hung {
-		v.Deleted = v.Deleted || !ok
-		w.add(v)
+	if !c.u.hung {
+		w.add(c.u.valueLocked(key))
 	}
 	return w, nil
 }
