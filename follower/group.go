@@ -12,6 +12,7 @@ import (
 // mutex.
 type group struct {
 	name  string
+	id    uint64 // of the membership; a group that is left and joined again has another
 	subs  int
 	queue []*task
 	done  *clusterclientv1.Mark // newest update that somebody was given
@@ -24,18 +25,19 @@ type task struct {
 	value Value
 }
 
-// takeTask queues t for the group's subscriptions; false when there are none.
-func (k *key) takeTask(name string, t *task) bool {
+// takeTask queues t for the group's subscriptions. A task for a membership
+// that was left is dropped: the leader hands it to somebody else once it
+// learns of that.
+func (k *key) takeTask(name string, membership uint64, t *task) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g := k.groups[name]
-	if g == nil {
-		return false
+	if g == nil || g.id != membership {
+		return
 	}
 	g.queue = append(g.queue, t)
 	g.advance(t.value.mark())
 	k.wakeLocked()
-	return true
 }
 
 func (k *key) takeProgress(p *clusterclientv1.Progress) {

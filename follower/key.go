@@ -24,6 +24,7 @@ type key struct {
 	serial  uint64        // counts values that differ from the one before
 	told    *link         // the link on which value was last confirmed
 	trouble error         // why there is no first value yet
+	joins   []uint64      // requests that the next frames to the leader carry
 	changed chan struct{} // closed and replaced when there is news
 }
 
@@ -38,30 +39,46 @@ func (f *Follower) withKey(name string, fn func(*key)) {
 }
 
 // wanted returns the frame that tells a leader what this process wants of the
-// key called name.
-func (f *Follower) wanted(name string) *clusterclientv1.RequestFrame {
+// key called name, and whether there is more to tell.
+func (f *Follower) wanted(name string) (frame *clusterclientv1.RequestFrame, more bool) {
 	f.mu.Lock()
 	k := f.keys[name]
 	f.mu.Unlock()
 	if k == nil {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Unsubscribe{
 			Unsubscribe: &clusterclientv1.Unsubscribe{Key: name},
-		}}
+		}}, false
 	}
-	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: k.subscribeFrame()}}
+	s, more := k.subscribeFrame()
+	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: s}}, more
 }
 
-func (k *key) subscribeFrame() *clusterclientv1.Subscribe {
+func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := &clusterclientv1.Subscribe{Key: k.name}
+	s = &clusterclientv1.Subscribe{Key: k.name}
+	if len(k.joins) > 0 {
+		s.Id, k.joins = k.joins[0], k.joins[1:]
+	}
 	if k.has {
 		s.Known = k.value.mark()
 	}
 	for _, g := range k.groups {
-		s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done})
+		s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done, Member: g.id})
 	}
-	return s
+	return s, len(k.joins) > 0
+}
+
+// askWith makes the leader answer the request id once it knows what this
+// process wants of the key. It goes the way of all that a leader is told of a
+// key: else it might arrive before, or after, an older wish.
+func (k *key) askWith(id uint64) {
+	k.mu.Lock()
+	k.joins = append(k.joins, id)
+	k.mu.Unlock()
+	if l := k.f.state.Load().link; l != nil {
+		l.dueKey(k.name)
+	}
 }
 
 // take stores a value that the leader sent. An older one, or one that came

@@ -132,16 +132,11 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 	}
 }
 
-// takeTask gives an update to the queue group's members in this process, or
-// straight back when there is none any more.
+// takeTask gives an update to the queue group's members in this process.
 func (l *link) takeTask(t *clusterclientv1.Task) {
-	taken := false
 	l.f.withKey(t.GetValue().GetKey(), func(k *key) {
-		taken = k.takeTask(t.GetGroup(), &task{link: l, id: t.GetId(), value: valueFrom(t.GetValue())})
+		k.takeTask(t.GetGroup(), t.GetMember(), &task{link: l, id: t.GetId(), value: valueFrom(t.GetValue())})
 	})
-	if !taken {
-		l.dueKey(t.GetValue().GetKey()) // tells that the group was left
-	}
 }
 
 // dueKey makes the leader learn what this process wants of key.
@@ -165,13 +160,7 @@ func (l *link) ack(id uint64) {
 
 // pull fills a batch with what the leader has to know.
 func (l *link) pull(b *wire.Batch) {
-	l.mu.Lock()
-	acks := l.acks
-	l.acks = nil
-	l.mu.Unlock()
-	if len(acks) > 0 {
-		b.Add(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Ack{Ack: &clusterclientv1.Ack{Ids: acks}}})
-	}
+	l.addAcks(b)
 	for !b.Full() {
 		l.mu.Lock()
 		if len(l.due) == 0 {
@@ -183,6 +172,21 @@ func (l *link) pull(b *wire.Batch) {
 		l.due = l.due[1:]
 		delete(l.isDue, name)
 		l.mu.Unlock()
-		b.Add(l.f.wanted(name))
+		frame, more := l.f.wanted(name)
+		l.addAcks(b) // what was dealt with before a group was left
+		b.Add(frame)
+		if more {
+			l.dueKey(name)
+		}
+	}
+}
+
+func (l *link) addAcks(b *wire.Batch) {
+	l.mu.Lock()
+	acks := l.acks
+	l.acks = nil
+	l.mu.Unlock()
+	if len(acks) > 0 {
+		b.Add(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Ack{Ack: &clusterclientv1.Ack{Ids: acks}}})
 	}
 }

@@ -25,8 +25,8 @@ type request struct {
 func always(*link) bool { return true }
 func never(*link) bool  { return false }
 
-// A builder returns the frame of a request. The deadline is in Unix
-// nanoseconds, 0 for none.
+// A builder returns the frame of a request, nil if it has made sure itself
+// that the link sends it. The deadline is in Unix nanoseconds, 0 for none.
 type builder func(id uint64, deadline int64) *clusterclientv1.RequestFrame
 
 // request sends what build returns to the leader and returns the reply and
@@ -62,7 +62,9 @@ func (l *link) exchange(ctx context.Context, op, key string, build builder) (rep
 	r := &request{reply: make(chan *clusterclientv1.Reply, 1)}
 	id := l.f.ids.Add(1)
 	l.expect(id, r)
-	l.w.Send(build(id, deadline), &r.handed)
+	if frame := build(id, deadline); frame != nil {
+		l.w.Send(frame, &r.handed)
+	}
 	select {
 	case reply = <-r.reply:
 	case <-l.ctx.Done():

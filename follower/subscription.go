@@ -100,7 +100,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	if s.opts.hasGroup {
 		g := k.groups[s.opts.group]
 		if g == nil {
-			g = &group{name: s.opts.group}
+			g = &group{name: s.opts.group, id: f.ids.Add(1)}
 			k.groups[g.name] = g
 		}
 		g.subs++
@@ -113,9 +113,8 @@ func (s *Subscription) join(ctx context.Context) error {
 	ctx, cancel := s.f.withTimeout(ctx)
 	defer cancel()
 	reply, _, err := s.f.request(ctx, "subscribe", s.key.name, always, func(id uint64, _ int64) *clusterclientv1.RequestFrame {
-		frame := s.key.subscribeFrame()
-		frame.Id = id
-		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: frame}}
+		s.key.askWith(id)
+		return nil
 	})
 	if err != nil {
 		return err

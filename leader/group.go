@@ -34,6 +34,7 @@ type group struct {
 // A member is one follower in a group.
 type member struct {
 	sub      *sub
+	number   uint64  // tells it from an earlier membership of the same follower
 	holds    []*task // handed over, not acknowledged, oldest first
 	progress progressDue
 }
@@ -65,7 +66,7 @@ func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64)
 			g = &group{key: k, name: m.GetName()}
 			k.groups[g.name] = g
 		}
-		g.joinLocked(sb, m.GetDone())
+		g.joinLocked(sb, m)
 	}
 	if id == 0 {
 		return
@@ -78,12 +79,14 @@ func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64)
 	}
 }
 
-func (g *group) joinLocked(sb *sub, done *clusterclientv1.Mark) {
-	if done != nil && (g.done == nil || markRevision(done).Compare(markRevision(g.done)) > 0) {
+func (g *group) joinLocked(sb *sub, f *clusterclientv1.GroupMember) {
+	if done := f.GetDone(); done != nil && (g.done == nil || markRevision(done).Compare(markRevision(g.done)) > 0) {
 		g.done = done
 	}
-	if !slices.ContainsFunc(g.members, func(m *member) bool { return m.sub == sb }) {
-		m := &member{sub: sb}
+	is := func(m *member) bool { return m.sub == sb && m.number == f.GetMember() }
+	if !slices.ContainsFunc(g.members, is) {
+		g.leaveLocked(sb) // the membership before, if there was one
+		m := &member{sub: sb, number: f.GetMember()}
 		m.progress = progressDue{group: g, member: m}
 		g.members = append(g.members, m)
 	}
@@ -139,7 +142,7 @@ func (g *group) dispatchLocked() {
 		t := g.queue[0]
 		g.queue = g.queue[1:]
 		m.holds = append(m.holds, t)
-		m.sub.s.sendTask(t)
+		m.sub.s.sendTask(t, m.number)
 	}
 }
 
@@ -204,15 +207,15 @@ func (p *progressDue) appendTo(b *wire.Batch) {
 	}}})
 }
 
-// sendTask hands t to the session's follower.
-func (s *session) sendTask(t *task) {
+// sendTask hands t to the session's follower, in the membership given.
+func (s *session) sendTask(t *task, member uint64) {
 	s.mu.Lock()
 	s.nextTask++
 	id := s.nextTask
 	s.tasks[id] = t
 	s.mu.Unlock()
 	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Task{Task: &clusterclientv1.Task{
-		Id: id, Group: t.group.name,
+		Id: id, Group: t.group.name, Member: member,
 		Value: &clusterclientv1.Value{
 			Key: t.group.key.name, Revision: t.rev.ToProto(), Version: []byte(t.value.Version),
 			Deleted: t.value.Deleted, Data: t.value.Data,

@@ -1645,7 +1645,10 @@ type GroupMember struct {
 	// name of the group.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// done is the newest update that the group is known to have finished.
-	Done          *Mark `protobuf:"bytes,2,opt,name=done,proto3" json:"done,omitempty"`
+	Done *Mark `protobuf:"bytes,2,opt,name=done,proto3" json:"done,omitempty"`
+	// member tells this membership from an earlier one of the same process,
+	// which another number ends.
+	Member        uint64 `protobuf:"varint,3,opt,name=member,proto3" json:"member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1692,6 +1695,13 @@ func (x *GroupMember) GetDone() *Mark {
 		return x.Done
 	}
 	return nil
+}
+
+func (x *GroupMember) GetMember() uint64 {
+	if x != nil {
+		return x.Member
+	}
+	return 0
 }
 
 // Unsubscribe ends a subscription and all memberships of its key.
@@ -1903,7 +1913,10 @@ type Task struct {
 	// group it belongs to.
 	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
 	// value is the update.
-	Value         *Value `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Value *Value `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// member is the membership it was handed to. A process that has left it
+	// since drops the task: the leader hands it to another one.
+	Member        uint64 `protobuf:"varint,4,opt,name=member,proto3" json:"member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1957,6 +1970,13 @@ func (x *Task) GetValue() *Value {
 		return x.Value
 	}
 	return nil
+}
+
+func (x *Task) GetMember() uint64 {
+	if x != nil {
+		return x.Member
+	}
+	return 0
 }
 
 // Ack tells that a task was dealt with.
@@ -2857,10 +2877,11 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05known\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x05known\x125\n" +
 	"\x06groups\x18\x03 \x03(\v2\x1d.clusterclient.v1.GroupMemberR\x06groups\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\"M\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"e\n" +
 	"\vGroupMember\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
-	"\x04done\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x04done\"\x1f\n" +
+	"\x04done\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x04done\x12\x16\n" +
+	"\x06member\x18\x03 \x01(\x04R\x06member\"\x1f\n" +
 	"\vUnsubscribe\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"\xd4\x01\n" +
 	"\x05Value\x12\x10\n" +
@@ -2873,11 +2894,12 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05State\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
 	"\brevision\x18\x02 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x129\n" +
-	"\tfreshness\x18\x03 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\"[\n" +
+	"\tfreshness\x18\x03 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\"s\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12-\n" +
-	"\x05value\x18\x03 \x01(\v2\x17.clusterclient.v1.ValueR\x05value\"\x17\n" +
+	"\x05value\x18\x03 \x01(\v2\x17.clusterclient.v1.ValueR\x05value\x12\x16\n" +
+	"\x06member\x18\x04 \x01(\x04R\x06member\"\x17\n" +
 	"\x03Ack\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"^\n" +
 	"\bProgress\x12\x10\n" +
