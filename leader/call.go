@@ -196,9 +196,6 @@ func (l *Leader) panicked(method string, p any) *clusterclientv1.Reply {
 func replyError(err error) *clusterclientv1.Reply {
 	st := errs.ToStatus(err)
 	r := &clusterclientv1.Reply{Code: int32(st.Code()), Message: clean(st.Message())}
-	if st.Code() == codes.OK { // an error, whatever its status says
-		r.Code = int32(codes.Unknown)
-	}
 	if p := st.Proto(); len(p.GetDetails()) > 0 {
 		if b, err := proto.Marshal(p); err == nil {
 			r.Status = b

@@ -46,10 +46,16 @@ func (e *Error) GRPCStatus() *status.Status {
 
 // ToStatus returns what a handler's error looks like to a caller in another
 // process: a gRPC status as it is, the end of a context as the matching code,
-// anything else as Unknown with the same text.
+// anything else as Unknown with the same text. It is never OK: an error is an
+// error, whatever its status says.
 func ToStatus(err error) *status.Status {
 	if s, ok := status.FromError(err); ok {
-		return s
+		if s.Code() != codes.OK {
+			return s
+		}
+		p := s.Proto() // a copy
+		p.Code = int32(codes.Unknown)
+		return status.FromProto(p)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
