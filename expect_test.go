@@ -2,6 +2,7 @@ package clusterclient_test
 
 import (
 	"context"
+	"iter"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -66,6 +67,22 @@ func mustStayQuiet(t *testing.T, sub *follower.Subscription) {
 	defer cancel()
 	v, err := sub.Next(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "Next yields %q at %v, want no value", shorten(v.Data), v.Revision)
+}
+
+// mustBecome waits until c has the role.
+func mustBecome(t *testing.T, c interface {
+	StatusChanges(context.Context) iter.Seq[clusterclient.Status]
+}, role clusterclient.Role) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
+	defer cancel()
+	var last clusterclient.Status
+	for last = range c.StatusChanges(ctx) {
+		if last.Role == role {
+			return
+		}
+	}
+	require.Fail(t, "role not taken", "the role is %v, want %v; waiting: %s", last.Role, role, last.Waiting)
 }
 
 func shorten(data []byte) string {
