@@ -12,6 +12,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/leader"
 )
 
 const portAddress = "127.0.0.1:17777" // of every clustertest.Cluster
@@ -223,23 +224,35 @@ func TestResign(t *testing.T) {
 	})
 }
 
-func TestResignTwiceAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+// Whoever resigns while the leader is leaving already has resigned from this
+// leadership, not from one that the process may have later.
+func TestResignWhileLeaving(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Methods = func(r *leader.Registry) {
+			leader.Handle(r, "work", func(context.Context, []byte) ([]byte, error) {
+				time.Sleep(time.Second)
+				return []byte("done"), nil
+			})
+		}
 		a, b := cluster.Start(), cluster.Start()
+		worked := make(chan error, 1)
+		go func() { worked <- b.Invoke(t.Context(), "work", []byte("now"), nil) }()
+		synctest.Wait()
 		resigned := make(chan error, 10)
 		for range cap(resigned) {
 			go func() { resigned <- a.Resign(t.Context()) }()
+			synctest.Wait()
 		}
 		for range cap(resigned) {
 			require.NoError(t, <-resigned)
 		}
+		require.NoError(t, <-worked, "the call that was under way")
 		require.Equal(t, b, cluster.Leader())
 		time.Sleep(longEnough)
 		b.Kill()
-		synctest.Wait()
 		time.Sleep(longEnough)
 		require.Equal(t, clusterclient.RoleLeader, a.Role())
-		require.EqualValues(t, 3, a.Status().Term, "the leadership that nobody asked to give up")
+		require.EqualValues(t, 3, a.Status().Term, "nobody asked to give this leadership up")
 	})
 }
 
