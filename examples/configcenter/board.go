@@ -51,13 +51,22 @@ func (b *board) note(format string, args ...any) {
 	b.events = b.events[max(0, len(b.events)-keptEvents):]
 }
 
+// killed notes that a worker was killed from here.
 func (b *board) killed(p *process) {
 	if b.leader == p {
-		b.loss = &loss{pid: p.pid, at: time.Now()}
 		b.note("kill -9 %d, the leader", p.pid)
+		b.loss = &loss{pid: p.pid, at: time.Now()}
 		return
 	}
 	b.note("kill -9 %d", p.pid)
+}
+
+// lost notes that a worker ended without having been killed from here.
+func (b *board) lost(p *process, why string) {
+	b.note("%d ended: %s", p.pid, why)
+	if b.leader == p {
+		b.loss = &loss{pid: p.pid, at: time.Now()}
+	}
 }
 
 func (b *board) set(value string, revision int64, start time.Time) {
@@ -73,14 +82,11 @@ func (b *board) changed(p *process, before state) {
 	case now.Role != "leader":
 		b.note("%d follows, term %d", p.pid, now.Term)
 	case b.loss != nil:
-		b.note("%d leads, term %d, %s after %d was killed", p.pid, now.Term, ms(time.Since(b.loss.at)), b.loss.pid)
+		b.note("%d leads, term %d, %s after %d was gone", p.pid, now.Term, ms(time.Since(b.loss.at)), b.loss.pid)
 		b.leader, b.loss = p, nil
 	default:
 		b.note("%d leads, term %d", p.pid, now.Term)
 		b.leader = p
-	}
-	if now.Stale && !before.Stale {
-		b.note("%d has a stale value: %s", p.pid, now.Reason)
 	}
 }
 

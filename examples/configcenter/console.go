@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/clusterclient/clusterclient"
@@ -20,7 +21,7 @@ const workerCommand = "worker"
 
 // freshnessEvery is how often a worker looks whether its value has turned
 // stale: a subscription yields values, and that is not another value.
-const freshnessEvery = 200 * time.Millisecond
+const freshnessEvery = 100 * time.Millisecond
 
 // A console joins a worker to the supervisor.
 type console struct {
@@ -41,7 +42,7 @@ func workerMain(args []string) error {
 	port := fs.Int("port", 0, "port of the cluster")
 	_ = fs.Parse(args) // exits when it fails
 
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	c := &console{orders: make(chan order), out: json.NewEncoder(os.Stdout)}
 	go c.read(ctx, os.Stdin, cancel) // ends with the process

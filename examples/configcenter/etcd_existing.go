@@ -22,16 +22,13 @@ const watchersMetric = "etcd_debugging_mvcc_watcher_total"
 // relative to what it was before the workers came. The supervisor's own client
 // goes past the relay and watches nothing.
 func useEtcd(ctx context.Context, address string) (_ *center, err error) {
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{address}, Logger: zap.NewNop()})
+	before, err := watchersOf(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("-etcd %s: %w", address, err)
 	}
-	if _, err := client.Get(ctx, prefix+key); err != nil {
-		return nil, errors.Join(fmt.Errorf("-etcd %s: %w", address, err), client.Close())
-	}
-	before, err := watchersOf(ctx, address)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{address}, Logger: zap.NewNop()})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("-etcd %s: %w", address, err), client.Close())
+		return nil, fmt.Errorf("-etcd %s: %w", address, err)
 	}
 	r, err := newRelay(ctx, address)
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"github.com/clusterclient/clusterclient/upstream/etcd"
 )
 
+//go:generate ../../bin/buf generate
+
 // upstream is etcd with one service more. Embedding the adapter keeps all that
 // it can do: watch, publish, register, and its own methods.
 type upstream struct {

@@ -109,7 +109,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if o.tour {
-		return playTour(s, o.workers)
+		return playTour(s, o.workers, os.Stdout)
 	}
 	page, err := servePage(s, o)
 	if err != nil {

@@ -88,7 +88,7 @@ func (p *process) listen(heard func(report)) string {
 	case err != nil:
 		return err.Error()
 	}
-	return "it was told to"
+	return "it was told to leave"
 }
 
 // ask has the worker carry out an order.

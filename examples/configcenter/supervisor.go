@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -157,8 +158,8 @@ func (s *supervisor) heard(p *process, r report) {
 	})
 }
 
-// lost notes that a worker has ended. It returns an error if that leaves
-// nothing to show.
+// lost notes that a worker has ended. It returns an error if the last one did
+// so before it had begun, for then there is nothing to show.
 func (s *supervisor) lost(p *process, why string) (err error) {
 	s.update(func() {
 		s.workers = slices.DeleteFunc(s.workers, func(other *process) bool { return other == p })
@@ -168,9 +169,10 @@ func (s *supervisor) lost(p *process, why string) (err error) {
 		if p.why != "" {
 			why = p.why
 		}
-		s.board.note("%d ended: %s", p.pid, why)
-		if len(s.workers) == 0 {
-			err = fmt.Errorf("the last worker ended: %s", why)
+		first, _, _ := strings.Cut(why, "\n") // of a panic, say
+		s.board.lost(p, first)
+		if len(s.workers) == 0 && p.state.Role == "" {
+			err = fmt.Errorf("no worker can start: %s", why)
 		}
 	})
 	return err

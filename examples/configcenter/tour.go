@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,15 +19,16 @@ const patience = 10 * time.Second
 // for what the workers report, never for time to pass.
 type tour struct {
 	s       *supervisor
-	workers int
+	out     io.Writer
+	workers int // that are alive
 	values  []string // written so far, newest first
 }
 
 // playTour fails with the first step that does not hold. It closes s.
-func playTour(s *supervisor, workers int) error {
+func playTour(s *supervisor, workers int, out io.Writer) error {
 	began := time.Now()
-	t := &tour{s: s, workers: workers}
-	fmt.Printf("etcd on %s, cluster on 127.0.0.1:%d\n", s.etcd.endpoint, s.port)
+	t := &tour{s: s, workers: workers, out: out}
+	t.print("etcd on %s, cluster on 127.0.0.1:%d\n", s.etcd.endpoint, s.port)
 	steps := []func(context.Context) (string, error){
 		t.join, t.oneConnection,
 		t.set("one"),
@@ -37,30 +39,34 @@ func playTour(s *supervisor, workers int) error {
 		t.oneConnection,
 	}
 	for _, step := range steps {
-		if err := play(s.ctx, step); err != nil {
+		if err := t.play(s.ctx, step); err != nil {
 			return err
 		}
 	}
-	if err := play(context.Background(), t.end); err != nil {
+	if err := t.play(context.Background(), t.end); err != nil {
 		return err
 	}
-	fmt.Printf("  tour %45s\n", time.Since(began).Round(time.Millisecond))
+	t.print("  tour %45s\n", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
 // play runs one step and prints its line.
-func play(ctx context.Context, step func(context.Context) (string, error)) error {
+func (t *tour) play(ctx context.Context, step func(context.Context) (string, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("this did not happen within %v", patience))
 	defer cancel()
 	start := time.Now()
 	what, err := step(ctx)
 	took := ms(time.Since(start))
 	if err != nil {
-		fmt.Printf("✗ %-64s %10s\n  %v\n", what, took, err)
+		t.print("✗ %-64s %10s\n  %v\n", what, took, err)
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	fmt.Printf("✓ %-64s %10s\n", what, took)
+	t.print("✓ %-64s %10s\n", what, took)
 	return nil
+}
+
+func (t *tour) print(format string, args ...any) {
+	_, _ = fmt.Fprintf(t.out, format, args...) // the exit code tells, too
 }
 
 // join waits until all workers have a role and a value.
@@ -78,13 +84,13 @@ func (t *tour) oneConnection(ctx context.Context) (string, error) {
 	t.s.readFiguresNow(ctx) // the last ones may be from before the last step
 	want := figures{Connections: 1, Watchers: 1, Known: true}
 	snap, err := t.s.await(ctx, func(snap snapshot) bool { return snap.Etcd == want })
-	return fmt.Sprintf("etcd counts %v for %d workers", snap.Etcd, len(snap.Workers)), err
+	return fmt.Sprintf("etcd counts %v for %s", snap.Etcd, count(len(snap.Workers), "worker")), err
 }
 
 // set returns a step that writes a value and waits until all have it.
 func (t *tour) set(value string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		what := fmt.Sprintf("set %s = %q, all %d workers see it", key, value, t.workers)
+		what := fmt.Sprintf("%s = %q in etcd, seen by %s", key, value, count(t.workers, "worker"))
 		if err := t.s.set(ctx, value); err != nil {
 			return what, err
 		}
@@ -116,7 +122,7 @@ func (t *tour) killLeader(ctx context.Context) (string, error) {
 // startAnother takes the place of the killed one.
 func (t *tour) startAnother(ctx context.Context) (string, error) {
 	t.workers++
-	what := fmt.Sprintf("start another, %d follow the leader and see %q", t.workers-1, t.values[0])
+	what := fmt.Sprintf("start another, it joins and sees %q", t.values[0])
 	if err := t.s.startWorker(); err != nil {
 		return what, err
 	}

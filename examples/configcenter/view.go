@@ -66,9 +66,12 @@ func printLines(ctx context.Context, s *supervisor, page string, out io.Writer) 
 // redraw draws each snapshot over the one before, and once a second for the
 // ages.
 func redraw(ctx context.Context, s *supervisor, screen *screen) error {
-	const hideCursor, showCursor = "\x1b[?25l", "\x1b[?25h"
-	_, _ = io.WriteString(screen.out, hideCursor)
-	defer func() { _, _ = io.WriteString(screen.out, showCursor) }()
+	const ( // a cursor that does not jump about, and lines that do not wrap
+		prepare = "\x1b[?25l\x1b[?7l"
+		restore = "\x1b[?25h\x1b[?7h"
+	)
+	_, _ = io.WriteString(screen.out, prepare)
+	defer func() { _, _ = io.WriteString(screen.out, restore) }()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -170,8 +173,7 @@ func etcdLine(snap snapshot) line {
 
 type line struct{ text, style string }
 
-// paint cuts the line to width, for one that wraps would take two, and gives
-// it its style.
+// paint cuts the line to width and gives it its style.
 func (l line) paint(width int, color bool) string {
 	text := []rune(l.text)
 	text = text[:min(len(text), width)]

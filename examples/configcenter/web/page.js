@@ -11,9 +11,9 @@ function draw() {
   $("endpoint").textContent = snapshot.endpoint;
   $("port").textContent = snapshot.port;
   $("key").textContent = snapshot.key;
-  $("workers").textContent = workers.length;
-  $("connections").textContent = etcd.connections;
-  $("watchers").textContent = etcd.known ? etcd.watchers : "?";
+  figure("workers", workers.length, "worker process", "worker processes");
+  figure("connections", etcd.connections, "connection at etcd", "connections at etcd");
+  figure("watchers", etcd.known ? etcd.watchers : "?", "watcher at etcd", "watchers at etcd");
 
   // Rows are kept by pid, so that a button does not vanish under the finger.
   const rows = new Map([...$("list").children].map((li) => [li.dataset.pid, li]));
@@ -33,6 +33,11 @@ function draw() {
     li.append(at, text);
     return li;
   }));
+}
+
+function figure(id, n, one, many) {
+  $(id).textContent = n;
+  $(id + "-label").textContent = n === 1 ? one : many;
 }
 
 function newRow(pid) {
