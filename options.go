@@ -157,7 +157,10 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 		maxWait: defaultMaxWait, linger: defaultLinger, callTimeout: defaultCallTimeout,
 		single: os.Getenv("CLUSTERCLIENT_SINGLE") == "1",
 	}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return o, 0, &Error{Code: errs.Invalid, Op: "create", Name: name, Cause: fmt.Errorf("option %d is nil", i)}
+		}
 		opt(&o)
 	}
 	if o.logger == nil {
