@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -242,6 +243,7 @@ func (v *visitor) send(f *clusterclientv1.ResponseFrame) error {
 // wait tells the visitor why there is no answer yet and returns when changed
 // is closed.
 func (v *visitor) wait(reason string, changed <-chan struct{}) error {
+	reason = clean(reason)
 	if reason != v.told {
 		v.told = reason
 		err := v.send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Pending{
@@ -267,8 +269,11 @@ func (v *visitor) reject(r *clusterclientv1.Reject) error {
 
 // refuse rejects the visitor for what this process does or is.
 func (v *visitor) refuse(code clusterclientv1.Code, message string) error {
-	return v.reject(&clusterclientv1.Reject{Code: code, Message: message, Holder: v.s.c.self()})
+	return v.reject(&clusterclientv1.Reject{Code: code, Message: clean(message), Holder: v.s.c.self()})
 }
+
+// clean makes an error of the upstream's fit for a string on the wire.
+func clean(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func mismatch(holder *clusterclientv1.Peer) *clusterclientv1.Reject {
 	return &clusterclientv1.Reject{
