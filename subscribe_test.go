@@ -299,6 +299,12 @@ func TestBadKeys(t *testing.T) {
 			require.ErrorIs(t, err, clusterclient.ErrInvalid, "Get of a key that is %s", name)
 			require.ErrorIs(t, e.Client.Publish(t.Context(), key, nil), clusterclient.ErrInvalid, "Publish of a key that is %s", name)
 		}
+		for name, opt := range map[string]follower.SubscribeOption{
+			"too long": follower.QueueGroup(strings.Repeat("g", 4097)), "not UTF-8": follower.QueueGroup("\xff"), "nil": nil,
+		} {
+			_, err := e.Client.Subscribe(t.Context(), "k", opt)
+			require.ErrorIs(t, err, clusterclient.ErrInvalid, "Subscribe with a queue group that is %s", name)
+		}
 		mustNext(t, mustSubscribe(t, e.Client, strings.Repeat("k", 4096)))
 		require.Equal(t, 1, e.Client.Status().Keys)
 	})

@@ -3,8 +3,11 @@ package follower
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"unicode/utf8"
 
+	"github.com/clusterclient/clusterclient/internal/errs"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -54,14 +57,20 @@ type Subscription struct {
 // that no later update is missed. ctx does not bound the subscription's life.
 //
 // It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
-// not UTF-8.
+// not UTF-8, and for such a group, which may be empty though.
 func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
 	s := &Subscription{f: f, done: make(chan struct{})}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, f.fail(errs.Invalid, "subscribe", key, fmt.Errorf("option %d is nil", i))
+		}
 		opt(&s.opts)
 	}
 	if err := f.checkKey("subscribe", key); err != nil {
 		return nil, err
+	}
+	if g := s.opts.group; !utf8.ValidString(g) || len(g) > maxKey {
+		return nil, f.fail(errs.Invalid, "subscribe", key, errors.New("the queue group's name is not UTF-8, or longer than 4096 bytes"))
 	}
 	if ctx.Err() != nil {
 		return nil, f.ended(ctx, "subscribe", key, nil)
