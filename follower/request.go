@@ -73,10 +73,10 @@ func (l *link) exchange(ctx context.Context, op, key string, build builder) (rep
 		default:
 		}
 	case <-l.f.done:
-		l.giveUp(id)
+		l.giveUp(id, r)
 		return nil, l.f.closedErr(op, key)
 	case <-ctx.Done():
-		l.giveUp(id)
+		l.giveUp(id, r)
 		return nil, l.f.ended(ctx, op, key, nil)
 	}
 	switch {
@@ -105,14 +105,15 @@ func (l *link) takeReply(reply *clusterclientv1.Reply) {
 	}
 }
 
-// giveUp tells the leader that nobody waits for the reply to id.
-func (l *link) giveUp(id uint64) {
+// giveUp tells the leader that nobody waits for the reply to id. What it tells
+// must not come before the request, which would then run unhindered.
+func (l *link) giveUp(id uint64, r *request) {
 	l.mu.Lock()
 	delete(l.waiting, id)
 	l.mu.Unlock()
-	l.w.Send(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Cancel{
+	l.w.SendAfter(&r.handed, &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Cancel{
 		Cancel: &clusterclientv1.Cancel{Id: id},
-	}}, nil)
+	}})
 }
 
 func (l *link) underWay() int {

@@ -37,6 +37,7 @@ type largeFrame struct {
 	frame  []byte
 	sent   int
 	handed *atomic.Bool
+	after  []proto.Message // go out behind it
 	done   func()
 }
 
@@ -72,6 +73,21 @@ func (w *Writer) Send(frame proto.Message, handed *atomic.Bool) {
 		b.handed = append(b.handed, handed)
 	}
 	w.mu.Unlock()
+	w.Wake()
+}
+
+// SendAfter queues frame like [Writer.Send], but so that it does not pass the
+// frame that was sent with first, which may be a large one on its way.
+func (w *Writer) SendAfter(first *atomic.Bool, frame proto.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.large {
+		if l.handed == first {
+			l.after = append(l.after, frame)
+			return
+		}
+	}
+	w.tailLocked().Add(frame)
 	w.Wake()
 }
 
@@ -181,6 +197,11 @@ func (w *Writer) addChunkLocked(b *Batch) (done func()) {
 		done = l.done
 	}
 	b.addChunk(w.chunkField, l.id, len(l.frame), piece)
+	if l.sent == len(l.frame) {
+		for _, frame := range l.after {
+			b.Add(frame)
+		}
+	}
 	return done
 }
 
