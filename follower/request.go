@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -84,8 +85,25 @@ func (l *link) exchange(ctx context.Context, op, key string, build builder) (rep
 		return nil, nil
 	case reply == nil:
 		return nil, l.f.fail(errs.OutcomeUnknown, op, key, fmt.Errorf("the leader was %s: %w", l, context.Cause(l.ctx)))
+	case onlyEnded(ctx, reply):
+		<-ctx.Done()
+		return nil, l.f.ended(ctx, op, key, nil)
 	}
 	return reply, nil
+}
+
+// onlyEnded reports whether all that the leader says is that ctx has ended,
+// which it learns at the same moment as the caller. What the caller gets must
+// not depend on who was first.
+func onlyEnded(ctx context.Context, reply *clusterclientv1.Reply) bool {
+	switch codes.Code(reply.GetCode()) {
+	case codes.DeadlineExceeded:
+		d, ok := ctx.Deadline()
+		return ok && !time.Now().Before(d)
+	case codes.Canceled:
+		return ctx.Err() != nil
+	}
+	return false
 }
 
 // expect makes the reply to id go to r.
