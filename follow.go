@@ -18,7 +18,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	c.log.Info("following", "term", w.GetTerm(), "leader", describe(who))
 	c.isReady()
 	err := c.driver.Run(ctx, follower.Link{
-		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel,
+		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
 		Term: func(term uint64) { c.raised(term, who.GetInstance()) },
 	})
 	if ctx.Err() == nil {

@@ -159,7 +159,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 	if err := here.RecvMsg(&welcome); err == nil {
 		link := follower.Link{
 			Stream:  wire.Unread(here, welcome.GetFrames()[1:]),
-			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close,
+			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
 			Term: func(term uint64) { c.raised(term, c.instance); k.wake() },
 		}
 		c.isReady()

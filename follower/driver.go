@@ -27,11 +27,12 @@ type Driver struct{ f *Follower }
 // A Link joins a Follower to the leader of one term: a session that has been
 // welcomed.
 type Link struct {
-	Stream  wire.Stream
-	Welcome *clusterclientv1.Welcome
-	Conn    grpc.ClientConnInterface // carries streams of other services
-	Close   func()                   // makes Stream's methods return
-	Term    func(uint64)             // called when the term has grown
+	Stream    wire.Stream
+	Welcome   *clusterclientv1.Welcome
+	Conn      grpc.ClientConnInterface // carries streams of other services
+	Close     func()                   // makes Stream's methods return
+	CloseSend func() error             // says that nothing more will be sent
+	Term      func(uint64)             // called when the term has grown
 }
 
 // Run puts the Follower on a link and returns, when the link has ended, why.

@@ -21,6 +21,7 @@ type link struct {
 	stream     wire.Stream
 	conn       grpc.ClientConnInterface
 	close      func()
+	closeSend  func() error
 	leader     *clusterclientv1.Peer
 	session    []byte
 	idempotent map[string]bool
@@ -42,7 +43,7 @@ type link struct {
 
 func newLink(f *Follower, lk Link) *link {
 	l := &link{
-		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, onTerm: lk.Term,
+		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, closeSend: lk.CloseSend, onTerm: lk.Term,
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		isDue:      make(map[string]bool),
@@ -70,7 +71,11 @@ func (l *link) run() error {
 	ctx, cancel := context.WithCancelCause(l.stream.Context())
 	var sender sync.WaitGroup
 	sender.Go(func() {
-		if err := l.w.Run(ctx); err != nil {
+		err := l.w.Run(ctx)
+		if err == nil { // the leader is leaving and wants to hear the last
+			err = l.closeSend()
+		}
+		if err != nil {
 			l.close()
 		}
 	})
@@ -117,6 +122,9 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		}
 	case *clusterclientv1.ResponseFrame_Leaving:
 		l.leaving.Store(true)
+		if k.Leaving.GetLast() {
+			l.w.Finish() // what is queued later was certainly not started
+		}
 	case *clusterclientv1.ResponseFrame_Value:
 		l.f.withKey(k.Value.GetKey(), func(key *key) { key.take(l, valueFrom(k.Value)) })
 	case *clusterclientv1.ResponseFrame_State:

@@ -220,7 +220,7 @@ func (l *Leader) Leave(ctx context.Context, reason string) {
 	}
 	l.mu.Unlock()
 	for _, s := range l.allSessions() {
-		s.dueLeaving(reason)
+		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(reason)})
 	}
 	select {
 	case <-l.drained:
@@ -259,14 +259,18 @@ func (l *Leader) checkDrainedLocked() {
 	}
 }
 
-// Flush ends every session once what it was told has been sent, and returns
-// when all have ended or ctx has.
+// Flush ends every session once what either side had to say has been sent,
+// and returns when all have ended or ctx has.
 func (l *Leader) Flush(ctx context.Context) {
-	for _, s := range l.allSessions() {
-		s.w.Finish()
+	all := l.allSessions()
+	for _, s := range all {
+		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(errLeaving.Error()), Last: true})
+	}
+	for _, s := range all {
 		select {
 		case <-s.ended:
 		case <-ctx.Done():
+			s.w.Finish() // this one says nothing
 		}
 	}
 }

@@ -2,7 +2,9 @@ package leader
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 
@@ -30,7 +32,7 @@ type session struct {
 	subs     map[string]*sub
 	due      []due // what has something new for this follower, in order
 	beatDue  bool
-	leaving  string // reason, when that is still to be told
+	leaving  *clusterclientv1.Leaving // still to be told
 	calls    map[uint64]*call
 	records  map[*registration]*recordDue
 	tasks    map[uint64]*task // handed over, not acknowledged
@@ -75,7 +77,11 @@ func (s *session) welcome(term uint64) {
 func (s *session) run() error {
 	s.l.regs.ownerJoined(s)
 	go func() {
-		s.cancel(s.receive())
+		if err := s.receive(); errors.Is(err, io.EOF) {
+			s.w.Finish() // what was asked for before is answered
+		} else {
+			s.cancel(err)
+		}
 		s.end()
 	}()
 	err := s.w.Run(s.ctx)
@@ -193,9 +199,9 @@ func (s *session) dueBeat() {
 	s.w.Wake()
 }
 
-func (s *session) dueLeaving(reason string) {
+func (s *session) dueLeaving(f *clusterclientv1.Leaving) {
 	s.mu.Lock()
-	s.leaving = reason
+	s.leaving = f
 	s.mu.Unlock()
 	s.w.Wake()
 }
@@ -223,17 +229,15 @@ func (s *session) pull(b *wire.Batch) {
 func (s *session) pullControl(b *wire.Batch) {
 	s.mu.Lock()
 	beat, leaving := s.beatDue, s.leaving
-	s.beatDue, s.leaving = false, ""
+	s.beatDue, s.leaving = false, nil
 	s.mu.Unlock()
 	if beat {
 		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Heartbeat{
 			Heartbeat: &clusterclientv1.Heartbeat{Term: s.l.Term()},
 		}})
 	}
-	if leaving != "" {
-		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Leaving{
-			Leaving: &clusterclientv1.Leaving{Reason: clean(leaving)},
-		}})
+	if leaving != nil {
+		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Leaving{Leaving: leaving}})
 	}
 }
 

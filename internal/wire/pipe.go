@@ -59,6 +59,17 @@ func (p *PipeEnd) SendMsg(m any) error {
 	}
 }
 
+// CloseSend makes the other end's RecvMsg return io.EOF after everything that
+// was sent before.
+func (p *PipeEnd) CloseSend() error {
+	select {
+	case p.out <- nil:
+		return nil
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+}
+
 // RecvMsg receives into a protobuf message. What was sent before the pipe
 // ended is still received.
 func (p *PipeEnd) RecvMsg(m any) error {
@@ -76,6 +87,9 @@ func (p *PipeEnd) RecvMsg(m any) error {
 }
 
 func decode(data []byte, m any) error {
+	if data == nil {
+		return io.EOF
+	}
 	err := proto.Unmarshal(data, m.(proto.Message))
 	mem.DefaultBufferPool().Put(&data)
 	return err

@@ -1331,7 +1331,11 @@ func (x *Heartbeat) GetTerm() uint64 {
 type Leaving struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// reason for people.
-	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// last is true once everything is answered. The follower then sends what it
+	// has queued and half-closes the stream; the leader answers that, too, and
+	// ends the stream, so that no request is lost between the two.
+	Last          bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1371,6 +1375,13 @@ func (x *Leaving) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Leaving) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
 }
 
 // Revision orders the values of one key: by term, then by sequence.
@@ -2858,9 +2869,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06holder\x18\x03 \x01(\v2\x16.clusterclient.v1.PeerR\x06holder\x12\x12\n" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\"\x1f\n" +
 	"\tHeartbeat\x12\x12\n" +
-	"\x04term\x18\x01 \x01(\x04R\x04term\"!\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\"5\n" +
 	"\aLeaving\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\":\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\":\n" +
 	"\bRevision\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"O\n" +
