@@ -1,34 +1,221 @@
 package clusterclient_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/leader"
 )
 
-func TestTakeoverInMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		up := clustertest.NewUpstream()
-		up.Set("k", "one")
-		cluster := clustertest.New(t, up)
-		a, b := cluster.Start(), cluster.Start()
-		sub, err := b.Subscribe(t.Context(), "k")
-		require.NoError(t, err)
-		v, err := sub.Next(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, "one", string(v.Data))
-		require.Equal(t, clusterclient.RoleLeader, a.Role())
-		a.Kill()
-		synctest.Wait()
-		require.Equal(t, clusterclient.RoleLeader, b.Role())
-		require.EqualValues(t, 2, b.Status().Term)
-		up.Set("k", "two")
-		v, err = sub.Next(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, "two", string(v.Data))
+func TestCreateAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		for round := 1; round <= 3; round++ {
+			up.Set("k", fmt.Sprint(round))
+			a := cluster.Start()
+			require.Equal(t, clusterclient.RoleLeader, a.Role())
+			require.Equal(t, round, up.Opens(), "connections made to the upstream")
+			mustYield(t, mustSubscribe(t, a, "k"), fmt.Sprint(round))
+			require.NoError(t, a.Close())
+			require.Zero(t, up.Connections(), "connections that are left after Close")
+			require.Zero(t, up.Watches("k"), "watches that are left after Close")
+		}
 	})
+}
+
+// Nothing is left of a client that is closed, whichever role it had and
+// however briefly. The bubble itself fails the test for a goroutine that is
+// left when it ends; counting them shows that none piles up on the way.
+func TestCreateAndCloseManyTimes(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		var opts []clusterclient.Option
+		if len(e.Cluster.Followers()) == 0 {
+			opts = append(opts, clusterclient.WithSingleProcess())
+		}
+		var network clustertest.Network // a cluster of its own, unless e.Node leads
+		create := func() *clusterclient.Client {
+			all := append([]clusterclient.Option{clusterclient.WithNetwork(network.Host()), clusterclient.WithUpstream(e.Up.Open), clusterclient.WithLinger(0)}, opts...)
+			c, err := clusterclient.Create("many", clustertest.Port, all...)
+			require.NoError(t, err)
+			return c
+		}
+		if e.Client.Role() == clusterclient.RoleFollower {
+			first := create() // the others follow it
+			defer func() { require.NoError(t, first.Close()) }()
+		}
+		synctest.Wait()
+		before, connections := runtime.NumGoroutine(), e.Up.Connections()
+		for i := range 1000 {
+			c := create()
+			if i%10 == 0 {
+				mustNext(t, mustSubscribe(t, c, "k"))
+			}
+			require.NoError(t, c.Close())
+			if i%100 == 0 {
+				synctest.Wait()
+				require.LessOrEqual(t, runtime.NumGoroutine(), before, "goroutines after %d clients; there were %d", i+1, before)
+				require.Equal(t, connections, e.Up.Connections(), "connections to the upstream")
+			}
+		}
+	})
+}
+
+// usedAfterClose calls every method of a client, and of what was made with it.
+func usedAfterClose(ctx context.Context, c *clusterclient.Client, sub *follower.Subscription, reg *follower.Registration) map[string]error {
+	got := make(map[string]error)
+	_, got["Subscribe"] = c.Subscribe(ctx, "k")
+	_, got["Subscribe to a group"] = c.Subscribe(ctx, "k", follower.QueueGroup("g"))
+	_, got["Get"] = c.Get(ctx, "k")
+	got["Publish"] = c.Publish(ctx, "k", nil)
+	got["Invoke"] = c.Invoke(ctx, "wait", nil, nil)
+	got["InvokeOneway"] = c.InvokeOneway(ctx, "wait", nil)
+	_, got["NewStream"] = c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/pkg.Service/Method")
+	_, got["Register"] = c.Register(ctx, "service", nil)
+	got["Resign"] = c.Resign(ctx)
+	_, got["Subscription.Next"] = sub.Next(ctx)
+	got["Registration.Update"] = reg.Update(ctx, []byte("later"))
+	_, got["typed Get"] = clusterclient.Get[string](ctx, c, "k")
+	_, got["typed Invoke"] = clusterclient.Invoke[int, int](ctx, c, "wait", 1)
+	for _, err := range clusterclient.Watch[string](ctx, c, "k") {
+		got["typed Watch"] = err
+	}
+	for _, err := range sub.Values(ctx) {
+		got["Subscription.Values"] = err
+	}
+	return got
+}
+
+func TestClose(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		e.Up.Set("k", "one")
+		sub := mustSubscribe(t, e.Client, "k")
+		mustYield(t, sub, "one")
+		reg, err := e.Client.Register(t.Context(), "service", []byte("here"))
+		require.NoError(t, err)
+		underWay := make(chan error, 3)
+		go func() {
+			_, err := sub.Next(context.Background())
+			underWay <- err
+		}()
+		go func() { underWay <- e.Client.Invoke(context.Background(), "wait", []byte("now"), nil) }()
+		go func() {
+			other := mustSubscribe(t, e.Client, "k", follower.QueueGroup("g"))
+			_, err := other.Next(context.Background())
+			underWay <- err
+		}()
+		synctest.Wait()
+
+		closed := make(chan error, 10)
+		for range cap(closed) {
+			go func() { closed <- e.Client.Close() }()
+		}
+		for range cap(closed) {
+			require.NoError(t, <-closed, "Close")
+		}
+		for range cap(underWay) {
+			require.ErrorIs(t, <-underWay, clusterclient.ErrClosed, "what was under way")
+		}
+		require.Empty(t, e.Up.Registrations(), "what is registered after Close")
+		e.Up.Set("k", "two")
+		synctest.Wait()
+		for method, err := range usedAfterClose(t.Context(), e.Client, sub, reg) {
+			require.ErrorIs(t, err, clusterclient.ErrClosed, "%s after Close", method)
+		}
+		require.NoError(t, e.Client.Close(), "Close again")
+		require.NoError(t, sub.Close())
+		require.NoError(t, reg.Close())
+		require.Equal(t, clusterclient.RoleNone, e.Client.Role())
+	}, func(e *env) {
+		e.Up.Methods = func(r *leader.Registry) {
+			leader.Handle(r, "wait", func(ctx context.Context, _ []byte) ([]byte, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+		}
+	})
+}
+
+// A value that came before Close and was not looked at is not yielded after.
+func TestNextAfterClose(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		e.Up.Set("k", "one")
+		unread, group := mustSubscribe(t, e.Client, "k"), mustSubscribe(t, e.Client, "k", follower.QueueGroup("g"))
+		e.Up.Set("k", "two")
+		synctest.Wait()
+		require.NoError(t, e.Client.Close())
+		for _, sub := range []*follower.Subscription{unread, group} {
+			v, err := sub.Next(t.Context())
+			require.ErrorIs(t, err, clusterclient.ErrClosed, "Next after Close yields %q", v.Data)
+		}
+	})
+}
+
+func TestCreateIsCanceled(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		reason := errors.New("changed my mind")
+		for name, opts := range map[string][]clusterclient.Option{
+			"opening": {clusterclient.WithUpstream(up.Open)}, "waiting for a leader": nil,
+		} {
+			up.HangOpen(true)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(time.Second, func() { cancel(reason) })
+			began := time.Now()
+			_, err := clusterclient.CreateContext(ctx, "test", clustertest.Port, append(opts, clusterclient.WithNetwork(cluster.Network.Host()))...)
+			require.ErrorIs(t, err, reason, name)
+			require.Equal(t, time.Second, time.Since(began), "time until Create returned: %s", name)
+			up.HangOpen(false)
+		}
+		require.Zero(t, up.Connections())
+		cluster.Start()
+	})
+}
+
+func TestCloseLetsCallsFinish(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		takes, wait time.Duration
+		want        string // of the error of Close
+	}{
+		{name: "quick", takes: 2 * time.Second, wait: 2 * time.Second},
+		{name: "endless", takes: time.Hour, wait: 10 * time.Second, want: `handlers of ["work"] have not returned`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				up.Methods = func(r *leader.Registry) {
+					leader.Handle(r, "work", func(context.Context, []byte) ([]byte, error) {
+						time.Sleep(test.takes)
+						return []byte("done"), nil
+					})
+				}
+				defer time.Sleep(test.takes) // a bubble has to outlive its goroutines
+				a := cluster.Start()
+				b := cluster.Start(clusterclient.WithRole(clusterclient.FollowerOnly))
+				worked := make(chan error, 1)
+				go func() { worked <- b.Invoke(t.Context(), "work", []byte("now"), nil) }()
+				synctest.Wait()
+				began := time.Now()
+				err := a.Close()
+				require.Equal(t, test.wait, time.Since(began), "time that Close took")
+				if test.want == "" {
+					require.NoError(t, err)
+					require.NoError(t, <-worked)
+				} else {
+					require.ErrorContains(t, err, test.want)
+					require.Equal(t, err, a.Close(), "Close again")
+					require.ErrorIs(t, <-worked, clusterclient.ErrOutcomeUnknown)
+				}
+				require.Zero(t, up.Connections())
+			})
+		})
+	}
 }

@@ -170,6 +170,11 @@ func (s *Subscription) poll() (v Value, ok bool, changed <-chan struct{}, err er
 	k := s.key
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	select {
+	case <-s.f.done: // what came before Close is not yielded after it
+		return Value{}, false, nil, s.f.closedErr("next", k.name)
+	default:
+	}
 	if s.closed {
 		return Value{}, false, nil, s.f.closedErr("next", k.name)
 	}
