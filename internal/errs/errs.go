@@ -94,6 +94,9 @@ func (e *Error) Is(target error) bool {
 // operation was waiting for, if known, is part of it.
 func FromContext(ctx context.Context, op, key string, waiting error) *Error {
 	cause := context.Cause(ctx)
+	if !errors.Is(cause, ctx.Err()) { // a cause of the caller's own
+		cause = fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
 	if waiting == nil {
 		return &Error{Code: Canceled, Op: op, Key: key, Cause: cause}
 	}
