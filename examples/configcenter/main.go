@@ -43,9 +43,10 @@ func main() {
 	if err != nil {
 		os.Exit(2)
 	}
-	// SIGPIPE is here so that `configcenter | head` ends in good order, too,
-	// and SIGHUP for a terminal that is closed.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	// `configcenter | head` is to end in good order as well: by the error of
+	// writing, not by a signal. SIGHUP comes when the terminal is closed.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err = run(ctx, o)
 	stop()
 	exit(err)

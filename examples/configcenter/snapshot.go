@@ -78,7 +78,7 @@ func (s snapshot) leader() (leader row, followers []row) {
 // String is for messages.
 func (s snapshot) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "etcd: %v", s.Etcd)
+	fmt.Fprintf(&b, "etcd counts %v", s.Etcd)
 	for _, w := range s.Workers {
 		fmt.Fprintf(&b, "; %s", w)
 	}
@@ -87,7 +87,7 @@ func (s snapshot) String() string {
 
 func (f figures) String() string {
 	if !f.Known {
-		return "its count of watchers is not known"
+		return count(f.Connections, "connection") + ", watchers unknown"
 	}
 	return fmt.Sprintf("%s, %s", count(f.Connections, "connection"), count(f.Watchers, "watcher"))
 }

@@ -35,6 +35,7 @@ func newSupervisor(ctx context.Context, etcd *center, port int) *supervisor {
 	s := &supervisor{etcd: etcd, port: port, parent: ctx, starter: newThread(), changed: make(chan struct{})}
 	s.ctx, s.fail = context.WithCancelCause(ctx)
 	s.close = sync.OnceValue(s.end)
+	s.readFiguresNow(s.ctx)
 	s.spawn(s.readFigures)
 	return s
 }

@@ -20,7 +20,7 @@ const patience = 10 * time.Second
 type tour struct {
 	s       *supervisor
 	out     io.Writer
-	workers int // that are alive
+	workers int      // that are alive
 	values  []string // written so far, newest first
 }
 

@@ -51,9 +51,7 @@ func printLines(ctx context.Context, s *supervisor, page string, out io.Writer) 
 		for _, w := range snap.Workers {
 			say(fmt.Sprint(w.PID), w.String())
 		}
-		if snap.Etcd.Known {
-			say("etcd", fmt.Sprintf("etcd counts %v", snap.Etcd))
-		}
+		say("etcd", fmt.Sprintf("etcd counts %v", snap.Etcd))
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -107,8 +105,7 @@ const (
 // draw writes a whole picture at once, so that it does not flicker.
 func (s *screen) draw(snap snapshot, now time.Time) error {
 	width, height := s.size()
-	lines := s.lines(snap, now)
-	lines = lines[:min(len(lines), height-1)] // what scrolled away cannot be drawn over
+	lines := s.lines(snap, now, height-1) // what scrolled away cannot be drawn over
 	var b strings.Builder
 	if s.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
@@ -122,7 +119,7 @@ func (s *screen) draw(snap snapshot, now time.Time) error {
 	return err
 }
 
-func (s *screen) lines(snap snapshot, now time.Time) []line {
+func (s *screen) lines(snap snapshot, now time.Time, most int) []line {
 	lines := []line{
 		{text: "clusterclient: one connection to etcd for all processes of a host", style: bold},
 		{text: fmt.Sprintf("page %s   etcd %s   cluster 127.0.0.1:%d   Ctrl-C ends", s.page, snap.Endpoint, snap.Port), style: dim},
@@ -133,11 +130,12 @@ func (s *screen) lines(snap snapshot, now time.Time) []line {
 		lines = append(lines, workerLine(w, now))
 	}
 	lines = append(lines, line{}, etcdLine(snap), line{})
-	const shown = 8
+	const shownEvents = 8
+	shown := min(shownEvents, max(0, most-len(lines)))
 	for _, e := range snap.Events[max(0, len(snap.Events)-shown):] {
 		lines = append(lines, line{text: e.At.Format(time.TimeOnly) + "  " + e.Text, style: dim})
 	}
-	return lines
+	return lines[:min(len(lines), most)]
 }
 
 func workerLine(w row, now time.Time) line {
@@ -165,10 +163,11 @@ func age(s state, now time.Time) string {
 }
 
 func etcdLine(snap snapshot) line {
+	l := line{text: fmt.Sprintf("etcd counts %v for %s", snap.Etcd, count(len(snap.Workers), "worker")), style: green}
 	if !snap.Etcd.Known {
-		return line{text: "etcd: " + snap.Etcd.String()}
+		l.style = red
 	}
-	return line{text: fmt.Sprintf("etcd counts %v for %s", snap.Etcd, count(len(snap.Workers), "worker")), style: green}
+	return l
 }
 
 type line struct{ text, style string }
