@@ -148,7 +148,7 @@ type child struct {
 	over      map[string]event           // by the tag of the subscription
 	calls     map[string][]event         // by the tag of the loop
 	accepted  int
-	dying     bool // was told to, or killed
+	left      map[string]bool // names that it was told to close; "" when it was to die
 	ended     bool
 }
 
@@ -160,6 +160,7 @@ func (w *world) spawn() *child {
 		cmd:     exec.Command(os.Args[0]),
 		answers: map[int]event{}, status: map[string]clusterStatus{}, roles: map[string][]clusterStatus{},
 		values: map[string][]event{}, confirmed: map[string]event{}, over: map[string]event{}, calls: map[string][]event{},
+		left: map[string]bool{},
 	}
 	// A race detector that reports at the end would hold the port meanwhile.
 	c.cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
@@ -226,16 +227,16 @@ func (c *child) note(e event) {
 	}
 }
 
-// noteLeader holds what is true in every test: no two processes that live lead
-// in one term. (A newcomer cannot know the term of a leader that died together
-// with everybody who could have led after it.)
+// noteLeader holds what is true in every test: no two processes lead in one
+// term. One that died or left does not count: whoever never heard of it cannot
+// know its term.
 func (c *child) noteLeader(e event) {
 	terms := c.w.leaders[e.Name]
 	if terms == nil {
 		terms = map[uint64]*child{}
 		c.w.leaders[e.Name] = terms
 	}
-	if other := terms[e.Status.Term]; other != nil && other != c && !other.dying {
+	if other := terms[e.Status.Term]; other != nil && other != c && !other.left[e.Name] && !other.left[""] {
 		c.w.t.Errorf("cluster %q: pid %d and pid %d both lead in term %d", e.Name, other.pid, c.pid, e.Status.Term)
 	}
 	terms[e.Status.Term] = c
@@ -248,7 +249,11 @@ func (c *child) tell(cmd command) (done func() event) {
 	if cmd.Name == "" {
 		cmd.Name = procName
 	}
-	cmd.ID = read(c.w, func() int { c.ids++; return c.ids })
+	c.w.change(func() {
+		c.ids++
+		cmd.ID = c.ids
+		c.left[cmd.Name] = cmd.Op == "close" || cmd.Op == "resign" || c.left[cmd.Name] && cmd.Op != "create"
+	})
 	line, err := json.Marshal(cmd)
 	if err != nil {
 		c.w.t.Fatal(err)
@@ -305,7 +310,7 @@ func (c *child) kill() { c.die(func() { _ = c.cmd.Process.Kill() }) }
 
 // die makes the process end, by itself or from outside.
 func (c *child) die(by func()) {
-	c.w.change(func() { c.dying = true })
+	c.w.change(func() { c.left[""] = true })
 	by()
 }
 
