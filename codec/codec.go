@@ -48,6 +48,15 @@ func For(v any, fallback Codec) Codec {
 	}
 }
 
+// Encode returns v as c encodes it, for a reader who does not keep or change it:
+// a []byte is not copied.
+func Encode(c Codec, v any) ([]byte, error) {
+	if b, ok := v.([]byte); ok && c == Bytes {
+		return b, nil
+	}
+	return c.Marshal(v)
+}
+
 // Named returns the codec that name stands for: fallback when it is
 // fallback's name, else one of the codecs of this package.
 func Named(name string, fallback Codec) (Codec, bool) {

@@ -51,19 +51,19 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 	for _, opt := range opts {
 		switch o := opt.(type) {
 		case grpc.HeaderCallOption:
-			*o.HeaderAddr = wire.MetadataFrom(r.GetHeader())
+			*o.HeaderAddr = wire.MetadataFrom(r.Header)
 		case grpc.TrailerCallOption:
-			*o.TrailerAddr = wire.MetadataFrom(r.GetTrailer())
+			*o.TrailerAddr = wire.MetadataFrom(r.Trailer)
 		}
 	}
-	if err := f.answer("invoke", method, r); err != nil || reply == nil {
+	if err := f.answer("invoke", method, &r); err != nil || reply == nil {
 		return err
 	}
-	c, ok := codec.Named(r.GetCodec(), f.cfg.Codec)
+	c, ok := codec.Named(r.Codec, f.cfg.Codec)
 	if !ok {
-		return f.fail(errs.Invalid, "invoke", method, fmt.Errorf("the result came in codec %q, which this client does not have", r.GetCodec()))
+		return f.fail(errs.Invalid, "invoke", method, fmt.Errorf("the result came in codec %q, which this client does not have", r.Codec))
 	}
-	if err := c.Unmarshal(r.GetPayload(), reply); err != nil {
+	if err := c.Unmarshal(r.Payload, reply); err != nil {
 		return f.fail(errs.Invalid, "invoke", method, fmt.Errorf("decode the result: %w", err))
 	}
 	return nil
@@ -78,35 +78,29 @@ func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) er
 	if err != nil {
 		return err
 	}
-	return f.answer("invoke", method, r)
+	return f.answer("invoke", method, &r)
 }
 
 // call makes one call and returns the leader's reply to it.
-func (f *Follower) call(ctx context.Context, method string, args any, oneway bool) (*clusterclientv1.Reply, error) {
+func (f *Follower) call(ctx context.Context, method string, args any, oneway bool) (wire.Reply, error) {
 	if method == "" || !utf8.ValidString(method) {
-		return nil, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
+		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
 	}
 	c := codec.For(args, f.cfg.Codec)
-	data, err := c.Marshal(args)
+	data, err := codec.Encode(c, args)
 	if err != nil {
-		return nil, f.fail(errs.Invalid, "invoke", method, fmt.Errorf("encode the argument: %w", err))
+		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method, fmt.Errorf("encode the argument: %w", err))
 	}
 	if err := f.checkSize("invoke", method, data); err != nil {
-		return nil, err
+		return wire.Reply{}, err
 	}
-	md, _ := metadata.FromOutgoingContext(ctx)
-	ctx, cancel := f.withTimeout(ctx)
-	defer cancel()
-	repeatable := func(l *link) bool { return l.idempotent[method] }
-	reply, _, err := f.request(ctx, "invoke", method, repeatable, func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
-		call := &clusterclientv1.Call{
-			Id: id, Method: method, Codec: c.Name(), Payload: data, Oneway: oneway, Metadata: wire.MetadataTo(md),
-		}
-		if !oneway { // the handler of a oneway call may take longer than its caller waits
-			call.Deadline = deadline
-		}
-		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Call{Call: call}}
-	})
+	q := request{op: "invoke", key: method, again: ifIdempotent, call: wire.Call{
+		Method: method, Codec: c.Name(), Payload: data, Oneway: oneway,
+	}}
+	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+		q.call.Metadata = wire.MetadataTo(md)
+	}
+	reply, _, err := f.request(ctx, &q)
 	return reply, err
 }
 
@@ -121,15 +115,13 @@ func (f *Follower) Publish(ctx context.Context, key string, data []byte) error {
 	if err := f.checkSize("publish", key, data); err != nil {
 		return err
 	}
-	ctx, cancel := f.withTimeout(ctx)
-	defer cancel()
-	reply, _, err := f.request(ctx, "publish", key, never, func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+	reply, _, err := f.request(ctx, &request{op: "publish", key: key, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Publish{
 			Publish: &clusterclientv1.Publish{Id: id, Key: key, Data: data, Deadline: deadline},
 		}}
-	})
+	}})
 	if err != nil {
 		return err
 	}
-	return f.answer("publish", key, reply)
+	return f.answer("publish", key, &reply)
 }

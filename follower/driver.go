@@ -79,6 +79,7 @@ func (f *Follower) detach(l *link, err error) {
 		err = errDetached
 	}
 	l.lose(err)
+	l.endAll(lost)
 	if f.state.Load().link == l {
 		reason := fmt.Errorf("the leader, %s, is gone: %w", l, err)
 		f.state.Store(&linkState{since: time.Now(), reason: reason})
@@ -202,6 +203,9 @@ func (d *Driver) Close() {
 		f.closed = true
 		close(f.done)
 		f.announceLocked()
+		if l := f.state.Load().link; l != nil {
+			l.endAll(closed)
+		}
 	}
 }
 

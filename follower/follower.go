@@ -45,6 +45,8 @@ type Follower struct {
 	state atomic.Pointer[linkState] // never nil; changed with mu held
 	ids   atomic.Uint64             // of requests and registrations
 
+	attempts sync.Pool // of *attempt; not of the package, since timers belong to a test's bubble
+
 	mu      sync.Mutex // guards what follows; taken before a key's mutex
 	closed  bool
 	keys    map[string]*key
@@ -75,6 +77,7 @@ func New(cfg Config) (*Follower, *Driver) {
 		regs:    make(map[uint64]*Registration),
 		records: make(map[recordID]*clusterclientv1.Record),
 	}
+	f.attempts.New = newAttempt
 	f.state.Store(&linkState{since: time.Now()})
 	return f, &Driver{f: f}
 }
@@ -89,6 +92,13 @@ func (f *Follower) closedErr(op, key string) error { return f.fail(errs.Closed, 
 // ended returns the error of op for a context that has ended, waiting for on.
 func (f *Follower) ended(ctx context.Context, op, key string, on error) error {
 	e := errs.FromContext(ctx, op, key, on)
+	e.Name = f.cfg.Name
+	return e
+}
+
+// timedOut returns the error of op when its default deadline has come.
+func (f *Follower) timedOut(op, key string, on error) error {
+	e := errs.TimedOut(op, key, on)
 	e.Name = f.cfg.Name
 	return e
 }
@@ -120,8 +130,20 @@ func (f *Follower) checkSize(op, key string, data []byte) error {
 }
 
 // await returns the link, other than not, that takes new requests, and waits
-// for one if need be.
-func (f *Follower) await(ctx context.Context, op, key string, not *link) (*link, error) {
+// for one if need be, until ctx ends or deadline has come.
+func (f *Follower) await(ctx context.Context, deadline time.Time, q *request, not *link) (*link, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, f.ended(ctx, q.op, q.key, nil)
+	}
+	if l := f.state.Load().link; l != nil && l != not && !l.leaving.Load() && !f.isClosed() {
+		return l, nil
+	}
+	return f.awaitNext(ctx, deadline, q, not)
+}
+
+func (f *Follower) awaitNext(ctx context.Context, deadline time.Time, q *request, not *link) (*link, error) {
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
 	for {
 		f.mu.Lock()
 		changed, closed := f.changed, f.closed
@@ -129,18 +151,35 @@ func (f *Follower) await(ctx context.Context, op, key string, not *link) (*link,
 		f.mu.Unlock()
 		switch {
 		case closed:
-			return nil, f.closedErr(op, key)
-		case ctx.Err() != nil:
-			return nil, f.ended(ctx, op, key, nil)
+			return nil, f.closedErr(q.op, q.key)
 		case l != nil && l != not && !l.leaving.Load():
 			return l, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, f.ended(ctx, op, key, f.noLeader())
+			return nil, f.ended(ctx, q.op, q.key, f.noLeader())
+		case <-late.C:
+			return nil, f.timedOut(q.op, q.key, f.noLeader())
 		}
 	}
+}
+
+func (f *Follower) isClosed() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// deadline returns ctx's, or that of a call which begins now.
+func (f *Follower) deadline(ctx context.Context) time.Time {
+	if d, ok := ctx.Deadline(); ok {
+		return d
+	}
+	return time.Now().Add(f.cfg.CallTimeout)
 }
 
 // withTimeout gives ctx the default deadline of calls unless it has one.

@@ -37,7 +37,7 @@ type link struct {
 	mu      sync.Mutex // guards what follows
 	due     []string   // keys whose wanted state the leader has to be told
 	isDue   map[string]bool
-	waiting map[uint64]*request
+	waiting map[uint64]*attempt // nil when the link is over
 	acks    []uint64
 }
 
@@ -47,7 +47,7 @@ func newLink(f *Follower, lk Link) *link {
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		isDue:      make(map[string]bool),
-		waiting:    make(map[uint64]*request),
+		waiting:    make(map[uint64]*attempt),
 	}
 	for _, m := range lk.Welcome.GetIdempotentMethods() {
 		l.idempotent[m] = true
@@ -88,25 +88,10 @@ func (l *link) run() error {
 
 // receive takes the leader's frames until the stream fails.
 func (l *link) receive() error {
-	var assembler wire.Assembler
+	r := wire.NewReceiver(l.stream)
 	for {
-		var batch clusterclientv1.SessionResponse
-		if err := l.stream.RecvMsg(&batch); err != nil {
+		if err := r.Responses(l.takeReply, l.handle); err != nil {
 			return err
-		}
-		for _, f := range batch.GetFrames() {
-			if c := f.GetChunk(); c != nil {
-				var whole clusterclientv1.ResponseFrame
-				ok, err := assembler.Add(c, &whole)
-				if err != nil {
-					return err
-				}
-				if !ok {
-					continue
-				}
-				f = &whole
-			}
-			l.handle(f)
 		}
 	}
 }
@@ -133,8 +118,6 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		l.takeTask(k.Task)
 	case *clusterclientv1.ResponseFrame_Progress:
 		l.f.withKey(k.Progress.GetKey(), func(key *key) { key.takeProgress(k.Progress) })
-	case *clusterclientv1.ResponseFrame_Reply:
-		l.takeReply(k.Reply)
 	case *clusterclientv1.ResponseFrame_Record:
 		l.f.record(k.Record)
 	}

@@ -78,26 +78,24 @@ func (r *Registration) announceLocked(ctx context.Context, data []byte) error {
 	if err := r.f.checkSize("register", r.key, data); err != nil {
 		return err
 	}
-	ctx, cancel := r.f.withTimeout(ctx)
-	defer cancel()
-	reply, on, err := r.f.request(ctx, "register", r.key, always, r.frame(data))
+	reply, on, err := r.f.request(ctx, r.announcement(data))
 	if err != nil {
 		return err
 	}
-	if err := r.f.answer("register", r.key, reply); err != nil {
+	if err := r.f.answer("register", r.key, &reply); err != nil {
 		return err
 	}
 	r.data, r.on = data, on
 	return nil
 }
 
-// frame builds the request that announces data.
-func (r *Registration) frame(data []byte) builder {
-	return func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+// announcement is the request that announces data.
+func (r *Registration) announcement(data []byte) *request {
+	return &request{op: "register", key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Register{
 			Register: &clusterclientv1.Register{Id: id, Registration: r.id, Key: r.key, Data: data, Deadline: deadline},
 		}}
-	}
+	}}
 }
 
 func (r *Registration) withdraw(ctx context.Context) error {
@@ -117,15 +115,15 @@ func (r *Registration) withdraw(ctx context.Context) error {
 }
 
 func (r *Registration) withdrawLocked(ctx context.Context) error {
-	reply, _, err := r.f.request(ctx, "withdraw", r.key, always, func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+	reply, _, err := r.f.request(ctx, &request{op: "withdraw", key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Deregister{
 			Deregister: &clusterclientv1.Deregister{Id: id, Registration: r.id, Deadline: deadline},
 		}}
-	})
+	}})
 	if err != nil {
 		return err
 	}
-	return r.f.answer("withdraw", r.key, reply)
+	return r.f.answer("withdraw", r.key, &reply)
 }
 
 // retract takes back a registration whose announcement failed: it may have
@@ -152,17 +150,15 @@ func (r *Registration) replay(l *link) {
 	defer r.op.Unlock()
 	retry := backoff.Backoff{Min: replayFirst, Max: replayLongest}
 	for !r.closed && r.on != l && l.ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(l.ctx, r.f.cfg.CallTimeout)
-		reply, err := l.exchange(ctx, "register", r.key, r.frame(r.data))
-		cancel()
-		if err == nil {
-			err = r.f.answer("register", r.key, reply)
+		reply, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement(r.data))
+		if state == settled && err == nil {
+			err = r.f.answer("register", r.key, &reply)
 		}
 		switch {
-		case err == nil && reply != nil:
-			r.on = l
-		case err == nil: // the leader is leaving
+		case state != settled: // the leader is leaving, or gone
 			<-l.ctx.Done()
+		case err == nil:
+			r.on = l
 		case errors.Is(err, errs.ErrClosed):
 			return
 		default:

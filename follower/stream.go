@@ -19,7 +19,7 @@ import (
 // ErrOutcomeUnknown, and is for the caller to open again. A stream has no
 // default deadline.
 func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	l, err := f.await(ctx, "open stream", method, nil)
+	l, err := f.await(ctx, f.deadline(ctx), &request{op: "open stream", key: method}, nil)
 	if err != nil {
 		return nil, err
 	}

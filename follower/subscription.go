@@ -119,16 +119,14 @@ func (f *Follower) add(s *Subscription, name string) bool {
 
 // join waits until the leader knows of the queue group's member.
 func (s *Subscription) join(ctx context.Context) error {
-	ctx, cancel := s.f.withTimeout(ctx)
-	defer cancel()
-	reply, _, err := s.f.request(ctx, "subscribe", s.key.name, always, func(id uint64, _ int64) *clusterclientv1.RequestFrame {
+	reply, _, err := s.f.request(ctx, &request{op: "subscribe", key: s.key.name, again: always, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
 		s.key.askWith(id)
 		return nil
-	})
+	}})
 	if err != nil {
 		return err
 	}
-	return s.f.answer("subscribe", s.key.name, reply)
+	return s.f.answer("subscribe", s.key.name, &reply)
 }
 
 // Value returns the newest value known of the key, whether or not Next has

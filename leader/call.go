@@ -1,16 +1,9 @@
 package leader
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"runtime/debug"
-	"sync"
-	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -24,41 +17,25 @@ import (
 // with ResourceExhausted.
 const maxCalls = 16384
 
-// A call is one request of a follower that runs user code.
-type call struct {
-	s      *session
-	id     uint64
-	method string
-	ctx    context.Context
-	cancel context.CancelFunc
-}
-
 // start runs run in a goroutine of its own and sends what it returns, unless
 // the request has expired or the leader takes no more.
-func (s *session) start(id uint64, method string, deadline int64, run func(*call) *clusterclientv1.Reply) {
-	c := &call{s: s, id: id, method: method}
-	if deadline != 0 {
-		c.ctx, c.cancel = context.WithDeadline(s.ctx, time.Unix(0, deadline))
-	} else {
-		c.ctx, c.cancel = context.WithCancel(s.ctx)
-	}
+func (s *session) start(c *call, run func(*call) *wire.Reply) {
 	if refusal := s.enter(c); refusal != nil {
-		c.cancel()
-		s.reply(id, refusal)
+		s.reply(c.id, refusal)
 		return
 	}
 	go func() {
 		defer s.leave(c)
-		if err := c.ctx.Err(); err != nil { // expired before it was started
-			s.reply(id, replyError(err))
+		if err := c.Err(); err != nil { // expired before it was started
+			s.reply(c.id, replyError(err))
 			return
 		}
-		s.reply(id, run(c))
+		s.reply(c.id, run(c))
 	}()
 }
 
 // enter counts c as running, or says why it must not be started.
-func (s *session) enter(c *call) (refusal *clusterclientv1.Reply) {
+func (s *session) enter(c *call) (refusal *wire.Reply) {
 	s.mu.Lock()
 	full := len(s.calls) >= maxCalls
 	if !full {
@@ -69,15 +46,17 @@ func (s *session) enter(c *call) (refusal *clusterclientv1.Reply) {
 		return replyError(status.Errorf(codes.ResourceExhausted, "pid %d has %d calls under way already", s.peer.PID, maxCalls))
 	}
 	if s.l.begin(c) {
+		s.w.Expect(1)
 		return nil
 	}
 	s.forget(c)
-	return &clusterclientv1.Reply{NotStarted: true}
+	return &wire.Reply{NotStarted: true}
 }
 
 func (s *session) leave(c *call) {
-	c.cancel()
+	c.finish()
 	s.forget(c)
+	s.w.Expect(-1)
 	s.l.finish(c)
 }
 
@@ -98,43 +77,55 @@ func (s *session) cancelCall(id uint64) {
 	}
 }
 
-func (s *session) startInvoke(f *clusterclientv1.Call) {
-	m := s.l.methods.unary[f.GetMethod()]
-	if m == nil {
-		s.reply(f.GetId(), replyError(s.l.methods.unknown(f.GetMethod())))
-		return
+// appendCalls appends the calls of the session that run now.
+func (s *session) appendCalls(calls []*call) []*call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.calls {
+		calls = append(calls, c)
 	}
-	s.start(f.GetId(), m.name, f.GetDeadline(), func(c *call) *clusterclientv1.Reply {
-		if !f.GetOneway() {
-			return c.invoke(m, f)
-		}
-		s.reply(f.GetId(), &clusterclientv1.Reply{})
-		if r := c.invoke(m, f); r.GetCode() != 0 {
-			s.l.failed.Add(1)
-			s.l.log.Warn("oneway call failed", "method", m.name, "pid", s.peer.PID, "code", codes.Code(r.GetCode()), "error", r.GetMessage())
-		}
-		return nil
-	})
+	return calls
 }
 
-// invoke runs the method's handler.
-func (c *call) invoke(m *method, f *clusterclientv1.Call) (r *clusterclientv1.Reply) {
-	in, ok := codec.Named(f.GetCodec(), c.s.l.cfg.Codec)
-	if !ok {
-		return replyError(status.Errorf(codes.InvalidArgument, "the leader has no codec %q", f.GetCodec()))
+func (s *session) startInvoke(f *wire.Call) {
+	m := s.l.methods.unary[f.Method]
+	if m == nil {
+		s.reply(f.ID, replyError(s.l.methods.unknown(f.Method)))
+		return
 	}
-	t := &transportStream{method: m.name}
-	ctx := withCaller(c.ctx, c.s.peer)
-	ctx = metadata.NewIncomingContext(ctx, wire.MetadataFrom(f.GetMetadata()))
-	ctx = grpc.NewContextWithServerTransportStream(ctx, t)
+	c := newCall(s, f.ID, m.name, f.Deadline)
+	c.method, c.codec, c.payload, c.metadata = m, f.Codec, f.Payload, f.Metadata
+	if f.Oneway {
+		s.start(c, (*call).runOneway)
+	} else {
+		s.start(c, (*call).run)
+	}
+}
+
+// runOneway answers the call before it runs the handler.
+func (c *call) runOneway() *wire.Reply {
+	c.s.reply(c.id, &wire.Reply{})
+	if r := c.run(); r.Code != 0 {
+		c.s.l.failed.Add(1)
+		c.s.l.log.Warn("oneway call failed", "method", c.name, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message)
+	}
+	return nil
+}
+
+// run runs the method's handler.
+func (c *call) run() (r *wire.Reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			r = c.s.l.panicked(m.name, p)
+			r = c.s.l.panicked(c.name, p)
 		}
 	}()
-	result, err := m.invoke(ctx, func(target any) error {
-		if err := in.Unmarshal(f.GetPayload(), target); err != nil {
-			return status.Errorf(codes.InvalidArgument, "decode the argument of %q: %v", m.name, err)
+	in, ok := codec.Named(c.codec, c.s.l.cfg.Codec)
+	if !ok {
+		return replyError(status.Errorf(codes.InvalidArgument, "the leader has no codec %q", c.codec))
+	}
+	result, err := c.method.invoke(c, func(target any) error {
+		if err := in.Unmarshal(c.payload, target); err != nil {
+			return status.Errorf(codes.InvalidArgument, "decode the argument of %q: %v", c.name, err)
 		}
 		return nil
 	})
@@ -143,59 +134,59 @@ func (c *call) invoke(m *method, f *clusterclientv1.Call) (r *clusterclientv1.Re
 	} else {
 		r = c.encode(in, result)
 	}
-	r.Header, r.Trailer = t.sent()
+	r.Header, r.Trailer = c.sent()
 	return r
 }
 
 // encode returns the reply that carries result, in the codec of the request
 // where that is one for plain values.
-func (c *call) encode(in codec.Codec, result any) *clusterclientv1.Reply {
+func (c *call) encode(in codec.Codec, result any) *wire.Reply {
 	if in == codec.Proto || in == codec.Bytes {
 		in = c.s.l.cfg.Codec
 	}
 	out := codec.For(result, in)
-	data, err := out.Marshal(result)
+	data, err := codec.Encode(out, result)
 	if err != nil {
-		return replyError(status.Errorf(codes.Internal, "encode the result of %q: %v", c.method, err))
+		return replyError(status.Errorf(codes.Internal, "encode the result of %q: %v", c.name, err))
 	}
 	if len(data) > wire.MaxMessage {
-		return replyError(status.Errorf(codes.ResourceExhausted, "the result of %q has %d bytes, at most %d are allowed", c.method, len(data), wire.MaxMessage))
+		return replyError(status.Errorf(codes.ResourceExhausted, "the result of %q has %d bytes, at most %d are allowed", c.name, len(data), wire.MaxMessage))
 	}
-	return &clusterclientv1.Reply{Codec: out.Name(), Payload: data}
+	return &wire.Reply{Codec: out.Name(), Payload: data}
 }
 
 func (s *session) startPublish(f *clusterclientv1.Publish) {
-	s.start(f.GetId(), "publish", f.GetDeadline(), func(c *call) *clusterclientv1.Reply {
+	s.start(newCall(s, f.GetId(), "publish", f.GetDeadline()), func(c *call) *wire.Reply {
 		p, ok := s.l.up.(Publisher)
 		if !ok {
 			return replyError(status.Error(codes.Unimplemented, "the upstream cannot publish"))
 		}
-		return c.upstream(func() error { return p.Publish(c.ctx, f.GetKey(), f.GetData()) })
+		return c.upstream(func() error { return p.Publish(c, f.GetKey(), f.GetData()) })
 	})
 }
 
 // upstream answers with the outcome of an operation of the upstream.
-func (c *call) upstream(op func() error) (r *clusterclientv1.Reply) {
+func (c *call) upstream(op func() error) (r *wire.Reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			r = c.s.l.panicked(c.method, p)
+			r = c.s.l.panicked(c.name, p)
 		}
 	}()
 	if err := op(); err != nil {
 		return replyError(err)
 	}
-	return &clusterclientv1.Reply{}
+	return &wire.Reply{}
 }
 
-func (l *Leader) panicked(method string, p any) *clusterclientv1.Reply {
+func (l *Leader) panicked(method string, p any) *wire.Reply {
 	l.log.Error("handler panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
 	return replyError(status.Errorf(codes.Internal, "%q panicked in the leader: %v", method, p))
 }
 
 // replyError returns the reply that carries err as a gRPC status.
-func replyError(err error) *clusterclientv1.Reply {
+func replyError(err error) *wire.Reply {
 	st := errs.ToStatus(err)
-	r := &clusterclientv1.Reply{Code: int32(st.Code()), Message: clean(st.Message())}
+	r := &wire.Reply{Code: int32(st.Code()), Message: clean(st.Message())}
 	if p := st.Proto(); len(p.GetDetails()) > 0 {
 		if b, err := proto.Marshal(p); err == nil {
 			r.Status = b
@@ -209,50 +200,4 @@ func (r *Registry) unknown(name string) error {
 		return status.Errorf(codes.Unimplemented, "method %q is a stream", name)
 	}
 	return status.Errorf(codes.Unimplemented, "the leader has no method %q", name)
-}
-
-// transportStream collects the metadata that a handler sends.
-type transportStream struct {
-	method string
-
-	mu              sync.Mutex // guards what follows
-	header, trailer metadata.MD
-	headerSent      bool
-}
-
-var errHeaderSent = errors.New("header was sent already")
-
-func (t *transportStream) Method() string { return t.method }
-
-func (t *transportStream) SetHeader(md metadata.MD) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.headerSent {
-		return fmt.Errorf("%q: %w", t.method, errHeaderSent)
-	}
-	t.header = metadata.Join(t.header, md)
-	return nil
-}
-
-func (t *transportStream) SendHeader(md metadata.MD) error {
-	if err := t.SetHeader(md); err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.headerSent = true
-	return nil
-}
-
-func (t *transportStream) SetTrailer(md metadata.MD) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.trailer = metadata.Join(t.trailer, md)
-	return nil
-}
-
-func (t *transportStream) sent() (header, trailer []*clusterclientv1.Metadata) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return wire.MetadataTo(t.header), wire.MetadataTo(t.trailer)
 }

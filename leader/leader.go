@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -85,7 +86,8 @@ type Leader struct {
 	keys     map[string]*key
 	ending   map[string]chan struct{} // watches that were told to end, by key
 	sessions map[string]*session      // by session id
-	running  map[*call]struct{}
+	running  int                      // calls and streams
+	streams  map[*call]struct{}
 	leaving  bool
 	closed   bool
 	drained  chan struct{} // closed when leaving and nothing runs
@@ -106,7 +108,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 		keys:     make(map[string]*key),
 		ending:   make(map[string]chan struct{}),
 		sessions: make(map[string]*session),
-		running:  make(map[*call]struct{}),
+		streams:  make(map[*call]struct{}),
 		drained:  make(chan struct{}),
 	}
 	l.term.Store(cfg.Term)
@@ -236,7 +238,10 @@ func (l *Leader) begin(c *call) bool {
 	if l.leaving {
 		return false
 	}
-	l.running[c] = struct{}{}
+	l.running++
+	if c.stream {
+		l.streams[c] = struct{}{}
+	}
 	l.work.Add(1)
 	return true
 }
@@ -244,13 +249,16 @@ func (l *Leader) begin(c *call) bool {
 func (l *Leader) finish(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.running, c)
+	l.running--
+	if c.stream {
+		delete(l.streams, c)
+	}
 	l.work.Done()
 	l.checkDrainedLocked()
 }
 
 func (l *Leader) checkDrainedLocked() {
-	if l.leaving && len(l.running) == 0 {
+	if l.leaving && l.running == 0 {
 		select {
 		case <-l.drained:
 		default:
@@ -284,10 +292,11 @@ func (l *Leader) Close() error {
 	l.leaving, l.closed = true, true
 	keys := l.keys
 	l.keys = make(map[string]*key)
-	for c := range l.running {
+	calls := l.callsLocked()
+	l.mu.Unlock()
+	for _, c := range calls {
 		c.cancel()
 	}
-	l.mu.Unlock()
 	l.cancel(errLeaving)
 	l.regs.stop()
 	for _, k := range keys {
@@ -298,6 +307,15 @@ func (l *Leader) Close() error {
 		err = errors.Join(err, fmt.Errorf("close upstream: %w", closeErr))
 	}
 	return err
+}
+
+// callsLocked returns what runs now, calls and streams.
+func (l *Leader) callsLocked() []*call {
+	calls := slices.Collect(maps.Keys(l.streams))
+	for _, s := range l.sessions {
+		calls = s.appendCalls(calls)
+	}
+	return calls
 }
 
 // Wait returns when the last session has ended.
@@ -332,8 +350,8 @@ func (l *Leader) stillRunning() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var names []string
-	for c := range l.running {
-		names = append(names, c.method)
+	for _, c := range l.callsLocked() {
+		names = append(names, c.name)
 	}
 	if len(names) == 0 {
 		return "Upstream.Watch has not returned"
@@ -358,7 +376,7 @@ type Stats struct {
 // Stats returns a snapshot. It is consistent for each figure, not across them.
 func (l *Leader) Stats() Stats {
 	l.mu.Lock()
-	st := Stats{Term: l.term.Load(), Keys: len(l.keys), Running: len(l.running), OnewayFailed: l.failed.Load()}
+	st := Stats{Term: l.term.Load(), Keys: len(l.keys), Running: l.running, OnewayFailed: l.failed.Load()}
 	keys := make([]*key, 0, len(l.keys))
 	for _, k := range l.keys {
 		keys = append(keys, k)

@@ -114,15 +114,15 @@ func (rs *registrations) graceOver(owner string) {
 }
 
 func (s *session) startRegister(f *clusterclientv1.Register) {
-	s.start(f.GetId(), "register", f.GetDeadline(), func(c *call) *clusterclientv1.Reply {
-		return c.upstream(func() error { return s.l.regs.register(c.ctx, s, f) })
+	s.start(newCall(s, f.GetId(), "register", f.GetDeadline()), func(c *call) *wire.Reply {
+		return c.upstream(func() error { return s.l.regs.register(c, s, f) })
 	})
 }
 
 func (s *session) startDeregister(f *clusterclientv1.Deregister) {
-	s.start(f.GetId(), "deregister", f.GetDeadline(), func(c *call) *clusterclientv1.Reply {
+	s.start(newCall(s, f.GetId(), "deregister", f.GetDeadline()), func(c *call) *wire.Reply {
 		return c.upstream(func() error {
-			return s.l.regs.withdraw(c.ctx, regID{s.peer.Instance, f.GetRegistration()})
+			return s.l.regs.withdraw(c, regID{s.peer.Instance, f.GetRegistration()})
 		})
 	})
 }

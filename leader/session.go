@@ -95,6 +95,9 @@ func (s *session) end() {
 	subs := s.subs
 	s.subs = nil
 	s.mu.Unlock()
+	for _, c := range s.appendCalls(nil) {
+		c.cancel()
+	}
 	for _, sb := range subs {
 		sb.key.leave(sb)
 	}
@@ -104,25 +107,10 @@ func (s *session) end() {
 
 // receive takes the follower's frames until the stream fails.
 func (s *session) receive() error {
-	var assembler wire.Assembler
+	r := wire.NewReceiver(s.stream)
 	for {
-		var batch clusterclientv1.SessionRequest
-		if err := s.stream.RecvMsg(&batch); err != nil {
+		if err := r.Requests(s.startInvoke, s.handle); err != nil {
 			return err
-		}
-		for _, f := range batch.GetFrames() {
-			if c := f.GetChunk(); c != nil {
-				var whole clusterclientv1.RequestFrame
-				ok, err := assembler.Add(c, &whole)
-				if err != nil {
-					return err
-				}
-				if !ok {
-					continue
-				}
-				f = &whole
-			}
-			s.handle(f)
 		}
 	}
 }
@@ -136,8 +124,6 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.unsubscribe(k.Unsubscribe.GetKey())
 	case *clusterclientv1.RequestFrame_Ack:
 		s.acknowledge(k.Ack.GetIds())
-	case *clusterclientv1.RequestFrame_Call:
-		s.startInvoke(k.Call)
 	case *clusterclientv1.RequestFrame_Cancel:
 		s.cancelCall(k.Cancel.GetId())
 	case *clusterclientv1.RequestFrame_Publish:
@@ -151,7 +137,7 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 
 func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 	if f.GetKey() == "" {
-		s.reply(f.GetId(), &clusterclientv1.Reply{Code: int32(codes.InvalidArgument), Message: "a key of 0 bytes"})
+		s.reply(f.GetId(), &wire.Reply{Code: int32(codes.InvalidArgument), Message: "a key of 0 bytes"})
 		return
 	}
 	s.mu.Lock()
@@ -242,12 +228,12 @@ func (s *session) pullControl(b *wire.Batch) {
 }
 
 // reply answers the request id, unless it wants no answer (0) or has one (nil).
-func (s *session) reply(id uint64, r *clusterclientv1.Reply) {
+func (s *session) reply(id uint64, r *wire.Reply) {
 	if id == 0 || r == nil {
 		return
 	}
-	r.Id = id
-	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reply{Reply: r}}, nil)
+	r.ID = id
+	s.w.SendReply(r)
 }
 
 // clean makes text fit for a string on the wire.

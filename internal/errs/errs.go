@@ -97,10 +97,19 @@ func FromContext(ctx context.Context, op, key string, waiting error) *Error {
 	if !errors.Is(cause, ctx.Err()) { // a cause of the caller's own
 		cause = fmt.Errorf("%w: %w", ctx.Err(), cause)
 	}
-	if waiting == nil {
-		return &Error{Code: Canceled, Op: op, Key: key, Cause: cause}
+	return ended(cause, op, key, waiting)
+}
+
+// TimedOut is FromContext for a deadline without a context.
+func TimedOut(op, key string, waiting error) *Error {
+	return ended(context.DeadlineExceeded, op, key, waiting)
+}
+
+func ended(cause error, op, key string, waiting error) *Error {
+	if waiting != nil {
+		cause = &waited{end: cause, on: waiting}
 	}
-	return &Error{Code: Canceled, Op: op, Key: key, Cause: &waited{end: cause, on: waiting}}
+	return &Error{Code: Canceled, Op: op, Key: key, Cause: cause}
 }
 
 // waited is the end of a context and what was being waited for.

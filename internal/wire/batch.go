@@ -53,6 +53,18 @@ func (b *Batch) Add(frame proto.Message) {
 	*b.buf = out
 }
 
+// open appends what comes before the body of a frame that consists of one
+// message of size bytes in field num.
+func (b *Batch) open(num protowire.Number, size int) {
+	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)
+	out = protowire.AppendVarint(out, uint64(protowire.SizeTag(num)+protowire.SizeBytes(size)))
+	*b.buf = openFrame(out, num, size)
+}
+
+func openFrame(out []byte, num protowire.Number, size int) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(out, num, protowire.BytesType), uint64(size))
+}
+
 // AddEncoded appends a frame that is encoded already.
 func (b *Batch) AddEncoded(frame []byte) {
 	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)

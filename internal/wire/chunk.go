@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -39,15 +38,15 @@ type Assembler struct {
 	open map[uint64][]byte
 }
 
-// Add takes a chunk and, when it was the last one of its frame, decodes the
-// frame into target and returns true.
-func (a *Assembler) Add(c *clusterclientv1.Chunk, target proto.Message) (whole bool, err error) {
+// Add takes a chunk and, when it was the last one of its frame, returns the
+// frame in encoded form.
+func (a *Assembler) Add(c *clusterclientv1.Chunk) (whole []byte, err error) {
 	if c.GetSize() > MaxFrame {
-		return false, fmt.Errorf("wire: a frame of %d bytes, at most %d are allowed", c.GetSize(), MaxFrame)
+		return nil, fmt.Errorf("wire: a frame of %d bytes, at most %d are allowed", c.GetSize(), MaxFrame)
 	}
 	have, ok := a.open[c.GetId()]
 	if !ok && len(a.open) >= maxOpen {
-		return false, fmt.Errorf("wire: more than %d large frames at once", maxOpen)
+		return nil, fmt.Errorf("wire: more than %d large frames at once", maxOpen)
 	}
 	if !ok {
 		have = make([]byte, 0, min(c.GetSize(), 1<<20))
@@ -55,17 +54,14 @@ func (a *Assembler) Add(c *clusterclientv1.Chunk, target proto.Message) (whole b
 	have = append(have, c.GetData()...)
 	switch size := c.GetSize(); {
 	case uint64(len(have)) > size:
-		return false, fmt.Errorf("wire: chunks of %d bytes for a frame of %d", len(have), size)
+		return nil, fmt.Errorf("wire: chunks of %d bytes for a frame of %d", len(have), size)
 	case uint64(len(have)) < size:
 		if a.open == nil {
 			a.open = make(map[uint64][]byte)
 		}
 		a.open[c.GetId()] = have
-		return false, nil
+		return nil, nil
 	}
 	delete(a.open, c.GetId())
-	if err := proto.Unmarshal(have, target); err != nil {
-		return false, fmt.Errorf("wire: a large frame does not decode: %w", err)
-	}
-	return true, nil
+	return have, nil
 }

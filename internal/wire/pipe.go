@@ -1,11 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -42,7 +42,8 @@ func (p *PipeEnd) SendMsg(m any) error {
 	var data []byte
 	switch m := m.(type) {
 	case *Batch:
-		data = *m.take()
+		data = bytes.Clone(*m.buf) // a batch's buffer is larger than most batches
+		m.release()
 	case proto.Message:
 		var err error
 		if data, err = proto.Marshal(m); err != nil {
@@ -70,7 +71,7 @@ func (p *PipeEnd) CloseSend() error {
 	}
 }
 
-// RecvMsg receives into a protobuf message. What was sent before the pipe
+// RecvMsg receives into [Frames] or a protobuf message. What was sent before the pipe
 // ended is still received.
 func (p *PipeEnd) RecvMsg(m any) error {
 	select {
@@ -90,7 +91,9 @@ func decode(data []byte, m any) error {
 	if data == nil {
 		return io.EOF
 	}
-	err := proto.Unmarshal(data, m.(proto.Message))
-	mem.DefaultBufferPool().Put(&data)
-	return err
+	if f, ok := m.(*Frames); ok {
+		f.data = data
+		return nil
+	}
+	return proto.Unmarshal(data, m.(proto.Message))
 }

@@ -1,9 +1,13 @@
 package wire
 
-import clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+import (
+	"google.golang.org/protobuf/proto"
+
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
 
 // Unread returns s with frames put back in front of what it receives: those
-// that came in one batch with the answer to Hello.
+// that came in one batch with the answer to Hello. It is for a [Receiver].
 func Unread(s Stream, frames []*clusterclientv1.ResponseFrame) Stream {
 	if len(frames) == 0 {
 		return s
@@ -20,7 +24,8 @@ func (u *unread) RecvMsg(m any) error {
 	if u.frames == nil {
 		return u.Stream.RecvMsg(m)
 	}
-	m.(*clusterclientv1.SessionResponse).Frames = u.frames
+	data, err := proto.Marshal(&clusterclientv1.SessionResponse{Frames: u.frames})
 	u.frames = nil
-	return nil
+	m.(*Frames).data = data
+	return err
 }

@@ -50,7 +50,7 @@ func Digest(data []byte) []byte {
 }
 
 // Codec is the gRPC codec of sessions: a [Batch] goes out as the bytes it has,
-// everything else as protobuf.
+// [Frames] take in what bytes there are, and everything else is protobuf.
 type Codec struct{}
 
 var fallback = encoding.GetCodecV2(protocodec.Name)
@@ -66,7 +66,11 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	return fallback.Marshal(v)
 }
 
-// Unmarshal decodes a protobuf message.
+// Unmarshal gives Frames a copy of the bytes and decodes any other message.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if f, ok := v.(*Frames); ok {
+		f.data = data.Materialize()
+		return nil
+	}
 	return fallback.Unmarshal(data, v)
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,7 @@ type Writer struct {
 	chunkField protowire.Number
 	pull       func(*Batch)
 	bell       chan struct{} // one slot: something may be due
+	crowd      atomic.Int64  // requests under way, see Expect
 
 	mu        sync.Mutex // guards what follows
 	queue     []*Batch   // filled in order; the last one takes more frames
@@ -121,6 +123,12 @@ func (w *Writer) Wake() {
 	}
 }
 
+// Expect tells the writer that n more requests are under way, or fewer when n
+// is negative. While there are several, more frames are probably about to come,
+// and the writer lets their goroutines run before it sends: a message with many
+// frames costs little more than one with a single frame.
+func (w *Writer) Expect(n int64) { w.crowd.Add(n) }
+
 // Finish makes Run return once everything queued so far was sent. pull is not
 // called any more.
 func (w *Writer) Finish() {
@@ -134,6 +142,9 @@ func (w *Writer) Finish() {
 // nothing is left. It is called once.
 func (w *Writer) Run(ctx context.Context) error {
 	for {
+		if w.crowd.Load() > 1 {
+			runtime.Gosched()
+		}
 		b, done, finished := w.next()
 		if b.empty() {
 			b.release()

@@ -1,0 +1,277 @@
+package wire
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// Frames is a batch as it was received, a message that [Stream.RecvMsg] takes.
+// Its frames are decoded one by one, and those that there are many of without
+// reflection.
+type Frames struct {
+	data []byte // shared by all that is decoded from it
+}
+
+// next returns the next frame in encoded form, nil at the end.
+func (f *Frames) next() ([]byte, error) {
+	for len(f.data) > 0 {
+		num, typ, n := protowire.ConsumeTag(f.data)
+		if n < 0 {
+			return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
+		}
+		rest := f.data[n:]
+		if num == framesField && typ == protowire.BytesType {
+			frame, n := protowire.ConsumeBytes(rest)
+			if n < 0 {
+				return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
+			}
+			f.data = rest[n:]
+			return frame, nil
+		}
+		n = protowire.ConsumeFieldValue(num, typ, rest)
+		if n < 0 {
+			return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
+		}
+		f.data = rest[n:]
+	}
+	return nil, nil
+}
+
+// sole returns the body of a frame that consists of nothing but the message
+// in field num.
+func sole(frame []byte, num protowire.Number) (body []byte, ok bool) {
+	got, typ, n := protowire.ConsumeTag(frame)
+	if n < 0 || got != num || typ != protowire.BytesType {
+		return nil, false
+	}
+	body, m := protowire.ConsumeBytes(frame[n:])
+	return body, m > 0 && n+m == len(frame)
+}
+
+// A Receiver takes the frames of one stream apart. It is used by the one
+// goroutine that receives.
+type Receiver struct {
+	stream    Stream
+	assembler Assembler
+	call      Call // used again for each
+	reply     Reply
+	texts     map[string]string // see text
+}
+
+// maxTexts is how many texts a Receiver keeps.
+const maxTexts = 256
+
+// text returns b as a string. The names of methods and codecs are few and come
+// again and again, so it keeps them instead of making a copy each time.
+func (r *Receiver) text(b []byte) string {
+	if s, ok := r.texts[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(r.texts) < maxTexts && len(s) < 256 {
+		if r.texts == nil {
+			r.texts = make(map[string]string)
+		}
+		r.texts[s] = s
+	}
+	return s
+}
+
+// NewReceiver returns a Receiver of s.
+func NewReceiver(s Stream) *Receiver { return &Receiver{stream: s} }
+
+// Requests receives one batch of a follower. Calls go to call, which must not
+// keep c itself, everything else to other.
+func (r *Receiver) Requests(call func(c *Call), other func(*clusterclientv1.RequestFrame)) error {
+	var batch Frames
+	if err := r.stream.RecvMsg(&batch); err != nil {
+		return err
+	}
+	for {
+		frame, err := batch.next()
+		if frame == nil {
+			return err
+		}
+		if err := r.request(frame, call, other); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Receiver) request(frame []byte, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
+	if body, ok := sole(frame, callField); ok {
+		r.call = Call{}
+		if err := r.call.parse(body, r); err != nil {
+			return err
+		}
+		call(&r.call)
+		return nil
+	}
+	var f clusterclientv1.RequestFrame
+	if err := proto.Unmarshal(frame, &f); err != nil {
+		return fmt.Errorf("wire: a frame does not decode: %w", err)
+	}
+	switch k := f.GetKind().(type) {
+	case *clusterclientv1.RequestFrame_Chunk:
+		whole, err := r.assembler.Add(k.Chunk)
+		if err != nil || whole == nil {
+			return err
+		}
+		return r.request(whole, call, other)
+	case *clusterclientv1.RequestFrame_Call: // with something unknown beside it
+		call(callFrom(k.Call))
+	default:
+		other(&f)
+	}
+	return nil
+}
+
+// Responses receives one batch of a leader. Replies go to reply, which must
+// not keep p itself, everything else to other.
+func (r *Receiver) Responses(reply func(p *Reply), other func(*clusterclientv1.ResponseFrame)) error {
+	var batch Frames
+	if err := r.stream.RecvMsg(&batch); err != nil {
+		return err
+	}
+	for {
+		frame, err := batch.next()
+		if frame == nil {
+			return err
+		}
+		if err := r.response(frame, reply, other); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
+	if body, ok := sole(frame, replyField); ok {
+		r.reply = Reply{}
+		if err := r.reply.parse(body, r); err != nil {
+			return err
+		}
+		reply(&r.reply)
+		return nil
+	}
+	var f clusterclientv1.ResponseFrame
+	if err := proto.Unmarshal(frame, &f); err != nil {
+		return fmt.Errorf("wire: a frame does not decode: %w", err)
+	}
+	switch k := f.GetKind().(type) {
+	case *clusterclientv1.ResponseFrame_Chunk:
+		whole, err := r.assembler.Add(k.Chunk)
+		if err != nil || whole == nil {
+			return err
+		}
+		return r.response(whole, reply, other)
+	case *clusterclientv1.ResponseFrame_Reply: // with something unknown beside it
+		reply(replyFrom(k.Reply))
+	default:
+		other(&f)
+	}
+	return nil
+}
+
+// fields calls take for each field of a message. take returns the length of
+// the value that it consumed, 0 for a field that it does not know, or an error
+// of package protowire.
+func fields(body []byte, take func(num protowire.Number, typ protowire.Type, rest []byte) int) error {
+	for len(body) > 0 {
+		num, typ, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return fmt.Errorf("wire: a frame does not decode: %w", protowire.ParseError(n))
+		}
+		body = body[n:]
+		if n = take(num, typ, body); n == 0 {
+			n = protowire.ConsumeFieldValue(num, typ, body)
+		}
+		if n < 0 {
+			return fmt.Errorf("wire: a frame does not decode: %w", protowire.ParseError(n))
+		}
+		body = body[n:]
+	}
+	return nil
+}
+
+// checkUTF8 refuses what generated code refuses in a field of type string.
+func checkUTF8(texts ...string) error {
+	for _, t := range texts {
+		if !utf8.ValidString(t) {
+			return fmt.Errorf("wire: a frame does not decode: %q is not UTF-8", t)
+		}
+	}
+	return nil
+}
+
+func takeMetadata(into *[]*clusterclientv1.Metadata, rest []byte) int {
+	b, n := protowire.ConsumeBytes(rest)
+	if n < 0 {
+		return n
+	}
+	var m clusterclientv1.Metadata
+	if proto.Unmarshal(b, &m) != nil {
+		return -1
+	}
+	*into = append(*into, &m)
+	return n
+}
+
+// Sizes and encodings of single fields; a field with its zero value is left
+// out, as generated code does.
+
+func sizeUint(num protowire.Number, v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return protowire.SizeTag(num) + protowire.SizeVarint(v)
+}
+
+func sizeBytes[T string | []byte](num protowire.Number, v T) int {
+	if len(v) == 0 {
+		return 0
+	}
+	return protowire.SizeTag(num) + protowire.SizeBytes(len(v))
+}
+
+func sizeMetadata(num protowire.Number, md []*clusterclientv1.Metadata) int {
+	n := 0
+	for _, m := range md {
+		n += protowire.SizeTag(num) + protowire.SizeBytes(proto.Size(m))
+	}
+	return n
+}
+
+func appendUint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func appendBytes[T string | []byte](b []byte, num protowire.Number, v T) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	b = protowire.AppendVarint(protowire.AppendTag(b, num, protowire.BytesType), uint64(len(v)))
+	return append(b, v...)
+}
+
+func appendMetadata(b []byte, num protowire.Number, md []*clusterclientv1.Metadata) []byte {
+	for _, m := range md {
+		b = protowire.AppendVarint(protowire.AppendTag(b, num, protowire.BytesType), uint64(proto.Size(m)))
+		b, _ = proto.MarshalOptions{}.MarshalAppend(b, m)
+	}
+	return b
+}
+
+func boolUint(v bool) uint64 {
+	if v {
+		return 1
+	}
+	return 0
+}

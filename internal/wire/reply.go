@@ -1,0 +1,114 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const replyField protowire.Number = 12 // ResponseFrame.reply
+
+// Numbers of the fields of Reply.
+const (
+	replyID protowire.Number = iota + 1
+	replyCode
+	replyMessage
+	replyStatus
+	replyNotStarted
+	replyCodec
+	replyHeader
+	replyTrailer
+	replyPayload protowire.Number = 15
+)
+
+// A Reply is the frame of that name, encoded and decoded by hand, as [Call]
+// is.
+type Reply struct {
+	ID         uint64
+	Code       int32
+	Message    string
+	Status     []byte
+	NotStarted bool
+	Codec      string
+	Header     []*clusterclientv1.Metadata
+	Trailer    []*clusterclientv1.Metadata
+	Payload    []byte
+}
+
+func (p *Reply) size() int {
+	return sizeUint(replyID, p.ID) + sizeUint(replyCode, uint64(p.Code)) + sizeBytes(replyMessage, p.Message) +
+		sizeBytes(replyStatus, p.Status) + sizeUint(replyNotStarted, boolUint(p.NotStarted)) +
+		sizeBytes(replyCodec, p.Codec) + sizeMetadata(replyHeader, p.Header) +
+		sizeMetadata(replyTrailer, p.Trailer) + sizeBytes(replyPayload, p.Payload)
+}
+
+// SendReply queues p as [Writer.Send] does a frame.
+func (w *Writer) SendReply(p *Reply) {
+	size := p.size()
+	if size > chunkSize {
+		w.sendLarge(&largeFrame{frame: p.appendTo(openFrame(nil, replyField, size))})
+		return
+	}
+	w.mu.Lock()
+	b := w.tailLocked()
+	b.open(replyField, size)
+	*b.buf = p.appendTo(*b.buf)
+	w.mu.Unlock()
+	w.Wake()
+}
+
+func (p *Reply) appendTo(b []byte) []byte {
+	b = appendUint(b, replyID, p.ID)
+	b = appendUint(b, replyCode, uint64(p.Code)) // a negative int32 is sign-extended, as on the wire
+	b = appendBytes(b, replyMessage, p.Message)
+	b = appendBytes(b, replyStatus, p.Status)
+	b = appendUint(b, replyNotStarted, boolUint(p.NotStarted))
+	b = appendBytes(b, replyCodec, p.Codec)
+	b = appendMetadata(b, replyHeader, p.Header)
+	b = appendMetadata(b, replyTrailer, p.Trailer)
+	return appendBytes(b, replyPayload, p.Payload)
+}
+
+func (p *Reply) parse(body []byte, r *Receiver) error {
+	err := fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+		var v uint64
+		var text []byte
+		switch {
+		case num == replyID && typ == protowire.VarintType:
+			p.ID, n = protowire.ConsumeVarint(rest)
+		case num == replyCode && typ == protowire.VarintType:
+			v, n = protowire.ConsumeVarint(rest)
+			p.Code = int32(v)
+		case num == replyMessage && typ == protowire.BytesType:
+			text, n = protowire.ConsumeBytes(rest)
+			p.Message = string(text)
+		case num == replyStatus && typ == protowire.BytesType:
+			p.Status, n = protowire.ConsumeBytes(rest)
+		case num == replyNotStarted && typ == protowire.VarintType:
+			v, n = protowire.ConsumeVarint(rest)
+			p.NotStarted = v != 0
+		case num == replyCodec && typ == protowire.BytesType:
+			text, n = protowire.ConsumeBytes(rest)
+			p.Codec = r.text(text)
+		case num == replyHeader && typ == protowire.BytesType:
+			n = takeMetadata(&p.Header, rest)
+		case num == replyTrailer && typ == protowire.BytesType:
+			n = takeMetadata(&p.Trailer, rest)
+		case num == replyPayload && typ == protowire.BytesType:
+			p.Payload, n = protowire.ConsumeBytes(rest)
+		}
+		return n
+	})
+	if err != nil {
+		return err
+	}
+	return checkUTF8(p.Message, p.Codec)
+}
+
+func replyFrom(p *clusterclientv1.Reply) *Reply {
+	return &Reply{
+		ID: p.GetId(), Code: p.GetCode(), Message: p.GetMessage(), Status: p.GetStatus(),
+		NotStarted: p.GetNotStarted(), Codec: p.GetCodec(),
+		Header: p.GetHeader(), Trailer: p.GetTrailer(), Payload: p.GetPayload(),
+	}
+}

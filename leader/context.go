@@ -1,0 +1,170 @@
+package leader
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A call is one request of a follower that runs user code. It is the context
+// of that code, too. Most handlers are over before they ask their context
+// anything, so what costs time, the timer of the deadline and the channel of
+// Done, is made when it is asked for.
+type call struct {
+	s        *session
+	id       uint64
+	name     string
+	stream   bool               // a stream, which has a context of its own,
+	end      context.CancelFunc // that this ends
+	deadline time.Time          // zero for none
+
+	// Of a call that invokes a method.
+	method   *method
+	codec    string
+	payload  []byte
+	metadata []*clusterclientv1.Metadata
+
+	mu       sync.Mutex // guards what follows
+	err      error      // why the context has ended
+	done     chan struct{}
+	timer    *time.Timer
+	after    map[*func()]struct{} // to be called when the context ends
+	values   context.Context      // of gRPC; nil until somebody asks
+	outgoing *transportStream     // as is this
+}
+
+var _ context.Context = (*call)(nil)
+
+// newCall returns a call whose deadline is in Unix nanoseconds, 0 for none.
+func newCall(s *session, id uint64, name string, deadline int64) *call {
+	c := &call{s: s, id: id, name: name}
+	if deadline != 0 {
+		c.deadline = time.Unix(0, deadline)
+	}
+	return c
+}
+
+// Deadline returns the caller's deadline.
+func (c *call) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+// Done returns a channel that is closed when the call was cancelled, has
+// expired or has returned.
+func (c *call) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		}
+		c.watchDeadlineLocked()
+	}
+	return c.done
+}
+
+// Err returns nil until the context has ended.
+func (c *call) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil && !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+		c.endLocked(context.DeadlineExceeded)
+	}
+	return c.err
+}
+
+// AfterFunc makes contexts that are derived from this one end with it without
+// a goroutine each. Package context looks for it.
+func (c *call) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	if c.after == nil {
+		c.after = make(map[*func()]struct{})
+	}
+	c.after[&f] = struct{}{}
+	c.watchDeadlineLocked()
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, waiting := c.after[&f]
+		delete(c.after, &f)
+		return waiting
+	}
+}
+
+func (c *call) watchDeadlineLocked() {
+	if c.timer == nil && c.err == nil && !c.deadline.IsZero() {
+		c.timer = time.AfterFunc(time.Until(c.deadline), func() { c.endWith(context.DeadlineExceeded) })
+	}
+}
+
+// cancel ends the context because the caller, or the leadership, is gone.
+func (c *call) cancel() {
+	if c.stream {
+		c.end()
+		return
+	}
+	c.endWith(context.Canceled)
+}
+
+// finish ends the context because the handler has returned.
+func (c *call) finish() { c.endWith(context.Canceled) }
+
+func (c *call) endWith(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(err)
+}
+
+func (c *call) endLocked(err error) {
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	if c.done != nil {
+		close(c.done)
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	for f := range c.after {
+		go (*f)()
+	}
+	c.after = nil
+}
+
+// Value returns the caller, or what gRPC's functions for handlers look for.
+func (c *call) Value(key any) any {
+	if _, ok := key.(peerKey); ok {
+		return c.s.peer
+	}
+	c.mu.Lock()
+	if c.values == nil {
+		c.outgoing = &transportStream{method: c.name}
+		values := metadata.NewIncomingContext(context.Background(), wire.MetadataFrom(c.metadata))
+		c.values = grpc.NewContextWithServerTransportStream(values, c.outgoing)
+	}
+	values := c.values
+	c.mu.Unlock()
+	return values.Value(key)
+}
+
+// sent returns the metadata that the handler has sent.
+func (c *call) sent() (header, trailer []*clusterclientv1.Metadata) {
+	c.mu.Lock()
+	t := c.outgoing
+	c.mu.Unlock()
+	if t == nil {
+		return nil, nil
+	}
+	return t.sent()
+}
