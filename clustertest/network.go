@@ -7,8 +7,6 @@ import (
 	"sync"
 	"syscall"
 
-	"google.golang.org/grpc/test/bufconn"
-
 	"github.com/clusterclient/clusterclient"
 )
 
@@ -16,7 +14,11 @@ const (
 	// firstEphemeral is the first port given to a listener on port 0.
 	firstEphemeral = 40000
 
+	// bufferSize is how much one direction of a connection holds.
 	bufferSize = 1 << 20
+
+	// backlog is how many connections wait to be accepted.
+	backlog = 128
 )
 
 // A Network is the loopback interface of a host in memory. The zero Network is
@@ -58,7 +60,7 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 	if h.n.listeners[address] != nil {
 		return nil, &net.OpError{Op: "listen", Net: "mem", Addr: memAddr(address), Err: syscall.EADDRINUSE}
 	}
-	l := &listener{Listener: bufconn.Listen(bufferSize), h: h, address: address}
+	l := &listener{h: h, address: address, waiting: make(chan *end, backlog), done: make(chan struct{})}
 	if l.end, err = h.track(func() { _ = l.free() }); err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 }
 
 // Dial connects to whoever listens on address.
-func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
+func (h *Host) Dial(_ context.Context, address string) (net.Conn, error) {
 	h.n.mu.Lock()
 	l := h.n.listeners[address]
 	h.n.mu.Unlock()
@@ -78,11 +80,11 @@ func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if l == nil {
 		return nil, refused
 	}
-	c, err := l.DialContext(ctx)
-	if err != nil {
+	here, there := newPipe(memAddr("dialled"), memAddr(address))
+	if !l.offer(there) {
 		return nil, refused
 	}
-	return h.conn(c)
+	return h.conn(here)
 }
 
 // Kill closes all that the process has open, as the kernel does when it dies,
@@ -137,18 +139,43 @@ func (c *conn) Close() error {
 
 // listener frees its address when it is closed.
 type listener struct {
-	*bufconn.Listener
 	h       *Host
 	address string
 	end     func()
+	waiting chan *end     // not accepted yet
+	done    chan struct{} // closed with the listener
+
+	mu     sync.Mutex // guards closed, and sending on waiting
+	closed bool
+}
+
+// offer makes e wait to be accepted; false when nobody will.
+func (l *listener) offer(e *end) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	select {
+	case l.waiting <- e:
+		return true
+	default:
+		return false
+	}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	select {
+	case <-l.done:
+		return nil, net.ErrClosed
+	default:
 	}
-	return l.h.conn(c)
+	select {
+	case e := <-l.waiting:
+		return l.h.conn(e)
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
 }
 
 func (l *listener) Addr() net.Addr { return memAddr(l.address) }
@@ -164,7 +191,21 @@ func (l *listener) free() error {
 		delete(l.h.n.listeners, l.address)
 	}
 	l.h.n.mu.Unlock()
-	return l.Listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	close(l.done)
+	for {
+		select {
+		case e := <-l.waiting:
+			_ = e.Close()
+		default:
+			return nil
+		}
+	}
 }
 
 type memAddr string
