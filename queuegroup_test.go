@@ -159,6 +159,7 @@ func TestQueueGroupMemberCloses(t *testing.T) {
 		}
 		mustYield(t, first, "0")
 		require.NoError(t, first.Close()) // 0 is dealt with
+		synctest.Wait()
 		second := mustSubscribe(t, cluster.Start(), "k", follower.QueueGroup("g"))
 		for i := 1; i < 20; i++ {
 			mustYield(t, second, fmt.Sprint(i))

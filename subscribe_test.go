@@ -166,6 +166,7 @@ func TestResubscribeInTheSameInstant(t *testing.T) {
 			sub = mustSubscribe(t, e.Client, "k")
 			v = mustNext(t, sub)
 		}
+		synctest.Wait()
 		if string(v.Data) != "99" {
 			mustYield(t, sub, "99")
 		}
