@@ -69,15 +69,9 @@ const atMostOnceKills = 50
 
 func TestProcessAtMostOnce(t *testing.T) {
 	w := newWorld(t)
-	loops := []string{"a", "b", "c", "d"}
-	begin := func(c *child) {
-		for _, tag := range loops {
-			c.must(command{Op: "loop", Method: "once", Tag: tag})
-		}
-	}
 	all := w.start(3)
 	for _, c := range all {
-		begin(c)
+		c.beginCalls()
 	}
 	leader, term := w.settled(0, all)
 	everybody := slices.Clone(all)
@@ -88,14 +82,12 @@ func TestProcessAtMostOnce(t *testing.T) {
 		leader.kill()
 		leader.isGone()
 		all = append(without(all, leader), w.start(1)...)
-		begin(all[len(all)-1])
+		all[len(all)-1].beginCalls()
 		everybody = append(everybody, all[len(all)-1])
 		leader, term = w.settled(term, all)
 	}
 	for _, c := range all {
-		for _, tag := range loops {
-			c.must(command{Op: "end", Tag: tag})
-		}
+		c.endCalls()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -104,7 +96,7 @@ func TestProcessAtMostOnce(t *testing.T) {
 	}
 	answered, unknown := 0, 0
 	for _, c := range everybody {
-		for _, tag := range loops {
+		for _, tag := range callLoops {
 			for _, e := range c.calls[tag] {
 				switch {
 				case e.Err == "":
@@ -122,60 +114,93 @@ func TestProcessAtMostOnce(t *testing.T) {
 	require.NotZero(t, unknown, "no kill hit a call")
 }
 
-func TestProcessRollingRestart(t *testing.T) {
-	w := newWorld(t)
-	loops := []string{"a", "b", "c"}
-	begin := func(c *child) {
-		for _, tag := range loops {
-			c.must(command{Op: "loop", Method: "once", Tag: tag})
-		}
-	}
-	all := w.start(4)
-	for _, c := range all {
-		begin(c)
-	}
-	everybody := slices.Clone(all)
-	for range rounds(5, 1) {
-		for range len(all) {
-			old := all[0]
-			// Its own calls have to end before it does; those of all others
-			// go on.
-			for _, tag := range loops {
-				old.must(command{Op: "end", Tag: tag})
-			}
-			old.must(command{Op: "close"})
-			_ = old.in.Close()
-			old.isGone()
-			all = append(all[1:], w.start(1)...)
-			begin(all[len(all)-1])
-			everybody = append(everybody, all[len(all)-1])
+// callLoops is how many calls each process has under way at once.
+var callLoops = []string{"a", "b", "c"}
 
-			before := map[*child]int{}
-			read(w, func() int {
-				for _, c := range all {
-					before[c] = len(c.calls["a"])
-				}
-				return 0
-			})
-			w.waitFor("everybody's calls go on", func() bool {
-				return !slices.ContainsFunc(all, func(c *child) bool { return len(c.calls["a"]) < before[c]+2 })
-			})
-		}
+func (c *child) beginCalls() {
+	c.w.t.Helper()
+	for _, tag := range callLoops {
+		c.must(command{Op: "loop", Method: "once", Tag: tag})
 	}
+}
+
+func (c *child) endCalls() {
+	c.w.t.Helper()
+	for _, tag := range callLoops {
+		c.must(command{Op: "end", Tag: tag})
+	}
+}
+
+// callsGoOn waits until each child has made more calls.
+func (w *world) callsGoOn(all []*child) {
+	w.t.Helper()
+	before := map[*child]int{}
+	w.mu.Lock()
 	for _, c := range all {
-		for _, tag := range loops {
-			c.must(command{Op: "end", Tag: tag})
-		}
+		before[c] = len(c.calls["a"])
 	}
+	w.mu.Unlock()
+	w.waitFor("everybody's calls go on", func() bool {
+		return !slices.ContainsFunc(all, func(c *child) bool { return len(c.calls["a"]) < before[c]+2 })
+	})
+}
+
+// noCallFailed holds that each call was answered and ran once.
+func (w *world) noCallFailed(all []*child) {
+	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range everybody {
-		for _, tag := range loops {
-			require.NotEmpty(t, c.calls[tag])
+	for _, c := range all {
+		for _, tag := range callLoops {
+			require.NotEmpty(w.t, c.calls[tag])
 			for _, e := range c.calls[tag] {
-				require.Empty(t, e.Err, "pid %d: call %q", c.pid, e.Data)
-				require.Len(t, w.centre.runs[e.Data], 1, "call %q", e.Data)
+				require.Empty(w.t, e.Err, "pid %d: call %q", c.pid, e.Data)
+				require.Len(w.t, w.centre.runs[e.Data], 1, "call %q", e.Data)
 			}
 		}
 	}
+}
+
+func TestProcessRollingRestart(t *testing.T) {
+	w := newWorld(t)
+	all := w.start(4)
+	for _, c := range all {
+		c.beginCalls()
+	}
+	everybody := slices.Clone(all)
+	for range len(all) * rounds(5, 1) {
+		// A process ends its own calls before it goes; those of all others
+		// go on.
+		old := all[0]
+		old.endCalls()
+		old.must(command{Op: "close"})
+		_ = old.in.Close()
+		old.isGone()
+		next := w.start(1)[0]
+		next.beginCalls()
+		all, everybody = append(all[1:], next), append(everybody, next)
+		w.callsGoOn(all)
+	}
+	for _, c := range all {
+		c.endCalls()
+	}
+	w.noCallFailed(everybody)
+}
+
+func TestProcessResign(t *testing.T) {
+	w := newWorld(t)
+	all := w.start(6)
+	for _, c := range all {
+		c.beginCalls()
+	}
+	leader, term := w.settled(0, all)
+	for range rounds(4, 1) { // who has resigned lets the others go first
+		leader.must(command{Op: "resign"})
+		leader, term = w.settled(term, all)
+		w.callsGoOn(all)
+	}
+	for _, c := range all {
+		c.endCalls()
+	}
+	w.noCallFailed(all)
 }

@@ -111,6 +111,9 @@ func childMain() {
 		if err := json.Unmarshal(line, &c); err != nil {
 			panic(err)
 		}
+		if c.Op == "exit" {
+			os.Exit(3)
+		}
 		go func() {
 			e := event{Kind: "done", ID: c.ID}
 			e.fail(p.do(c, &e))
@@ -166,8 +169,6 @@ func (p *childProcess) do(c command, e *event) error {
 		return p.listen(c)
 	case "end": // a subscription, registration or loop
 		return p.take(c.Tag)()
-	case "exit":
-		os.Exit(3)
 	case "panic":
 		go panic("as told")
 		select {}

@@ -372,12 +372,12 @@ func (w *world) yielded(all []*child, tag, data string) {
 	})
 }
 
-// confirmedIn waits until each child's subscription holds a value that was
+// confirmedIn waits until each child's subscription "s" holds a value that was
 // confirmed in term.
-func (w *world) confirmedIn(all []*child, tag string, term uint64) {
+func (w *world) confirmedIn(all []*child, term uint64) {
 	w.t.Helper()
-	w.waitFor(fmt.Sprintf("every %q is fresh in term %d", tag, term), func() bool {
-		return !slices.ContainsFunc(all, func(c *child) bool { return c.confirmed[tag].Rev.Term != term })
+	w.waitFor(fmt.Sprintf("every value is fresh in term %d", term), func() bool {
+		return !slices.ContainsFunc(all, func(c *child) bool { return c.confirmed["s"].Rev.Term != term })
 	})
 }
 

@@ -67,7 +67,7 @@ func TestProcessRevisionsAcrossTakeovers(t *testing.T) {
 		}
 		w.centre.Hold(false)
 		leader, term = w.settled(term, all)
-		w.confirmedIn(all, "s", term)
+		w.confirmedIn(all, term)
 		if round%2 == 0 {
 			w.centre.Set("k", news) // whatever was yielded before this is one too many
 		}
@@ -89,10 +89,13 @@ func TestProcessRevisionsAcrossTakeovers(t *testing.T) {
 	}
 }
 
-// numbers returns, for each of n updates, how many members have yielded it,
-// and how many each member has; w.mu is held.
-func numbers(all []*child, n int) (updates []int, members map[*child]int) {
-	updates, members = make([]int, n), map[*child]int{}
+// groupUpdates is how many updates a queue group is given.
+const groupUpdates = 1000
+
+// numbers returns, for each update, how many members have yielded it, and how
+// many each member has; w.mu is held.
+func numbers(all []*child) (updates []int, members map[*child]int) {
+	updates, members = make([]int, groupUpdates), map[*child]int{}
 	for _, c := range all {
 		for _, v := range c.data("g") {
 			if i, err := strconv.Atoi(v); err == nil {
@@ -115,14 +118,13 @@ func (w *world) startGroup() []*child {
 }
 
 func TestProcessQueueGroup(t *testing.T) {
-	const n = 1000
 	w := newWorld(t)
 	all := w.startGroup()
-	for i := range n {
+	for i := range groupUpdates {
 		w.centre.Set("k", strconv.Itoa(i))
 	}
 	w.waitFor("every update is yielded", func() bool {
-		updates, _ := numbers(all, n)
+		updates, _ := numbers(all)
 		return !slices.Contains(updates, 0)
 	})
 	// One more of anything would come before this.
@@ -132,38 +134,37 @@ func TestProcessQueueGroup(t *testing.T) {
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	updates, members := numbers(all, n)
+	updates, members := numbers(all)
 	for i, times := range updates {
 		require.Equal(t, 1, times, "update %d", i)
 	}
 	for _, c := range all {
-		require.Greater(t, members[c], n/40, "pid %d is left out: %v", c.pid, members)
+		require.Greater(t, members[c], groupUpdates/40, "pid %d is left out: %v", c.pid, members)
 	}
 }
 
 func TestProcessQueueGroupMemberKilled(t *testing.T) {
-	const n = 1000
 	w := newWorld(t)
 	all := w.startGroup()
 	victim := all[2]
-	for i := range n / 2 {
+	for i := range groupUpdates / 2 {
 		w.centre.Set("k", strconv.Itoa(i))
 	}
 	w.waitFor("the victim is busy", func() bool { return len(victim.values["g"]) > 10 })
 	victim.kill()
-	for i := n / 2; i < n; i++ {
+	for i := groupUpdates / 2; i < groupUpdates; i++ {
 		w.centre.Set("k", strconv.Itoa(i))
 	}
 	victim.isGone()
 	w.waitFor("every update is yielded", func() bool {
-		updates, _ := numbers(all, n)
+		updates, _ := numbers(all)
 		return !slices.Contains(updates, 0)
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// Twice is only what the victim had yielded and could not acknowledge any
 	// more; the others yield everything once.
-	updates, _ := numbers(without(all, victim), n)
+	updates, _ := numbers(without(all, victim))
 	for i, times := range updates {
 		require.LessOrEqual(t, times, 1, "update %d", i)
 	}

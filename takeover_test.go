@@ -19,14 +19,14 @@ func TestTakeoverTime(t *testing.T) {
 		c.must(command{Op: "subscribe", Key: "k", Tag: "s"})
 	}
 	leader, term := w.settled(0, all)
-	w.confirmedIn(all, "s", term)
+	w.confirmedIn(all, term)
 	var took []time.Duration
 	for range rounds(30, 5) {
 		killed := time.Now().UnixNano()
 		leader.kill()
 		all = without(all, leader)
 		leader, term = w.settled(term, all)
-		w.confirmedIn(all, "s", term)
+		w.confirmedIn(all, term)
 		last := read(w, func() (last int64) {
 			for _, c := range all {
 				last = max(last, c.confirmed["s"].At)
@@ -38,7 +38,7 @@ func TestTakeoverTime(t *testing.T) {
 		c := w.start(1)[0]
 		c.must(command{Op: "subscribe", Key: "k", Tag: "s"})
 		all = append(all, c)
-		w.confirmedIn(all, "s", term)
+		w.confirmedIn(all, term)
 	}
 	slices.Sort(took)
 	t.Logf("takeover, 8 followers, %d rounds: median %v, maximum %v", len(took), took[len(took)/2], took[len(took)-1])
