@@ -7,7 +7,9 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -19,15 +21,24 @@ import (
 // ErrOutcomeUnknown, and is for the caller to open again. A stream has no
 // default deadline.
 func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	l, err := f.await(ctx, f.deadline(ctx), &request{op: "open stream", key: method}, nil)
-	if err != nil {
-		return nil, err
+	deadline := f.deadline(ctx)
+	var l *link
+	for {
+		var err error
+		if l, err = f.await(ctx, deadline, &request{op: "open stream", key: method}, l); err != nil {
+			return nil, err
+		}
+		s, err := l.conn.NewStream(metadata.AppendToOutgoingContext(ctx, wire.SessionKey, string(l.session)), desc, method, opts...)
+		if err == nil {
+			return &clientStream{ClientStream: s, f: f, l: l, method: method, caller: ctx}, nil
+		}
+		switch status.Code(err) {
+		case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
+			// ctx has ended, or the connection has: no leader saw the stream.
+		default:
+			return nil, f.fail(errs.Invalid, "open stream", method, err)
+		}
 	}
-	s, err := l.conn.NewStream(metadata.AppendToOutgoingContext(ctx, wire.SessionKey, string(l.session)), desc, method, opts...)
-	if err != nil {
-		return nil, (&clientStream{f: f, l: l, method: method}).explain(ctx, err, nil)
-	}
-	return &clientStream{ClientStream: s, f: f, l: l, method: method}, nil
 }
 
 // clientStream tells the end that a leader gave to a stream from the end of
@@ -37,6 +48,7 @@ type clientStream struct {
 	f      *Follower
 	l      *link
 	method string
+	caller context.Context // Context of the stream also ends with the stream
 }
 
 func (s *clientStream) RecvMsg(m any) error {
@@ -44,7 +56,7 @@ func (s *clientStream) RecvMsg(m any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return s.explain(s.Context(), err, s.ClientStream.Trailer())
+	return s.explain(err, s.ClientStream.Trailer())
 }
 
 // Trailer returns what the handler sent.
@@ -54,12 +66,12 @@ func (s *clientStream) Trailer() metadata.MD {
 	return md
 }
 
-func (s *clientStream) explain(ctx context.Context, err error, trailer metadata.MD) error {
+func (s *clientStream) explain(err error, trailer metadata.MD) error {
 	switch {
 	case len(trailer.Get(wire.AnsweredKey)) > 0:
 		return s.f.fail(errs.Remote, "stream", s.method, err)
-	case ctx.Err() != nil:
-		return s.f.ended(ctx, "stream", s.method, nil)
+	case s.caller.Err() != nil:
+		return s.f.ended(s.caller, "stream", s.method, nil)
 	}
 	select {
 	case <-s.f.done:
