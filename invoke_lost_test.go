@@ -245,3 +245,20 @@ func TestLeaderCloses(t *testing.T) {
 		})
 	}
 }
+
+// TestCallOnItsWayToALeaderThatLeaves hands over a call that reaches the
+// leader when that has stopped to take any.
+func TestCallOnItsWayToALeaderThatLeaves(t *testing.T) {
+	lossily(t, func(t *testing.T, l *lossy) {
+		l.runs.Store(1) // no run is the first
+		l.network.stall()
+		time.AfterFunc(1500*time.Millisecond, l.network.release)
+		got, took, err := l.whileCalling(t, "once", 1, func() {
+			assert.NoError(t, l.first.Resign(t.Context()))
+		})
+		require.NoError(t, err)
+		require.Equal(t, "answer", got)
+		require.Less(t, took, 3*time.Second, "time until the next leader's answer")
+		require.EqualValues(t, 2, l.runs.Load(), "1 and the times the handler was started")
+	})
+}
