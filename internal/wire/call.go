@@ -67,18 +67,15 @@ func (c *Call) appendTo(b []byte) []byte {
 }
 
 func (c *Call) parse(body []byte, r *Receiver) error {
-	err := fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
 		var v uint64
-		var text []byte
 		switch {
 		case num == callID && typ == protowire.VarintType:
 			c.ID, n = protowire.ConsumeVarint(rest)
 		case num == callMethod && typ == protowire.BytesType:
-			text, n = protowire.ConsumeBytes(rest)
-			c.Method = r.text(text)
+			c.Method, n = r.text(rest)
 		case num == callCodec && typ == protowire.BytesType:
-			text, n = protowire.ConsumeBytes(rest)
-			c.Codec = r.text(text)
+			c.Codec, n = r.text(rest)
 		case num == callDeadline && typ == protowire.VarintType:
 			v, n = protowire.ConsumeVarint(rest)
 			c.Deadline = int64(v)
@@ -92,10 +89,6 @@ func (c *Call) parse(body []byte, r *Receiver) error {
 		}
 		return n
 	})
-	if err != nil {
-		return err
-	}
-	return checkUTF8(c.Method, c.Codec)
 }
 
 func callFrom(p *clusterclientv1.Call) *Call {

@@ -20,7 +20,7 @@ type Frames struct {
 // next returns the next frame in encoded form, nil at the end.
 func (f *Frames) next() ([]byte, error) {
 	for len(f.data) > 0 {
-		num, typ, n := protowire.ConsumeTag(f.data)
+		num, typ, n := consumeTag(f.data)
 		if n < 0 {
 			return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
 		}
@@ -42,10 +42,19 @@ func (f *Frames) next() ([]byte, error) {
 	return nil, nil
 }
 
+// consumeTag refuses, as generated code does, numbers that no field can have.
+func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
+	num, typ, n := protowire.ConsumeTag(b)
+	if num > protowire.MaxValidNumber {
+		n = errParse
+	}
+	return num, typ, n
+}
+
 // sole returns the body of a frame that consists of nothing but the message
 // in field num.
 func sole(frame []byte, num protowire.Number) (body []byte, ok bool) {
-	got, typ, n := protowire.ConsumeTag(frame)
+	got, typ, n := consumeTag(frame)
 	if n < 0 || got != num || typ != protowire.BytesType {
 		return nil, false
 	}
@@ -63,23 +72,37 @@ type Receiver struct {
 	texts     map[string]string // see text
 }
 
-// maxTexts is how many texts a Receiver keeps.
-const maxTexts = 256
+const (
+	// maxTexts is how many texts a Receiver keeps, none longer than maxText.
+	maxTexts = 256
+	maxText  = 256
 
-// text returns b as a string. The names of methods and codecs are few and come
-// again and again, so it keeps them instead of making a copy each time.
-func (r *Receiver) text(b []byte) string {
+	// errParse is an error of package protowire that has no number there.
+	errParse = -100
+)
+
+// text consumes a field of type string, which must be UTF-8. The names of
+// methods and codecs are few and come again and again, so the Receiver keeps
+// them instead of making a copy each time.
+func (r *Receiver) text(rest []byte) (string, int) {
+	b, n := protowire.ConsumeBytes(rest)
+	if n < 0 {
+		return "", n
+	}
 	if s, ok := r.texts[string(b)]; ok {
-		return s
+		return s, n
+	}
+	if !utf8.Valid(b) {
+		return "", errParse
 	}
 	s := string(b)
-	if len(r.texts) < maxTexts && len(s) < 256 {
+	if len(r.texts) < maxTexts && len(s) <= maxText {
 		if r.texts == nil {
 			r.texts = make(map[string]string)
 		}
 		r.texts[s] = s
 	}
-	return s
+	return s, n
 }
 
 // NewReceiver returns a Receiver of s.
@@ -182,7 +205,7 @@ func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*cluste
 // of package protowire.
 func fields(body []byte, take func(num protowire.Number, typ protowire.Type, rest []byte) int) error {
 	for len(body) > 0 {
-		num, typ, n := protowire.ConsumeTag(body)
+		num, typ, n := consumeTag(body)
 		if n < 0 {
 			return fmt.Errorf("wire: a frame does not decode: %w", protowire.ParseError(n))
 		}
@@ -198,16 +221,6 @@ func fields(body []byte, take func(num protowire.Number, typ protowire.Type, res
 	return nil
 }
 
-// checkUTF8 refuses what generated code refuses in a field of type string.
-func checkUTF8(texts ...string) error {
-	for _, t := range texts {
-		if !utf8.ValidString(t) {
-			return fmt.Errorf("wire: a frame does not decode: %q is not UTF-8", t)
-		}
-	}
-	return nil
-}
-
 func takeMetadata(into *[]*clusterclientv1.Metadata, rest []byte) int {
 	b, n := protowire.ConsumeBytes(rest)
 	if n < 0 {
@@ -215,7 +228,7 @@ func takeMetadata(into *[]*clusterclientv1.Metadata, rest []byte) int {
 	}
 	var m clusterclientv1.Metadata
 	if proto.Unmarshal(b, &m) != nil {
-		return -1
+		return errParse
 	}
 	*into = append(*into, &m)
 	return n

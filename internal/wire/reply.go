@@ -70,9 +70,8 @@ func (p *Reply) appendTo(b []byte) []byte {
 }
 
 func (p *Reply) parse(body []byte, r *Receiver) error {
-	err := fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
 		var v uint64
-		var text []byte
 		switch {
 		case num == replyID && typ == protowire.VarintType:
 			p.ID, n = protowire.ConsumeVarint(rest)
@@ -80,16 +79,14 @@ func (p *Reply) parse(body []byte, r *Receiver) error {
 			v, n = protowire.ConsumeVarint(rest)
 			p.Code = int32(v)
 		case num == replyMessage && typ == protowire.BytesType:
-			text, n = protowire.ConsumeBytes(rest)
-			p.Message = string(text)
+			p.Message, n = r.text(rest)
 		case num == replyStatus && typ == protowire.BytesType:
 			p.Status, n = protowire.ConsumeBytes(rest)
 		case num == replyNotStarted && typ == protowire.VarintType:
 			v, n = protowire.ConsumeVarint(rest)
 			p.NotStarted = v != 0
 		case num == replyCodec && typ == protowire.BytesType:
-			text, n = protowire.ConsumeBytes(rest)
-			p.Codec = r.text(text)
+			p.Codec, n = r.text(rest)
 		case num == replyHeader && typ == protowire.BytesType:
 			n = takeMetadata(&p.Header, rest)
 		case num == replyTrailer && typ == protowire.BytesType:
@@ -99,10 +96,6 @@ func (p *Reply) parse(body []byte, r *Receiver) error {
 		}
 		return n
 	})
-	if err != nil {
-		return err
-	}
-	return checkUTF8(p.Message, p.Codec)
 }
 
 func replyFrom(p *clusterclientv1.Reply) *Reply {
