@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
@@ -31,10 +32,32 @@ type Batch struct {
 	handed []*atomic.Bool
 }
 
-func newBatch() *Batch {
-	buf := mem.DefaultBufferPool().Get(batchSize)
-	*buf = (*buf)[:0]
-	return &Batch{buf: buf}
+func newBatch() *Batch { return &Batch{buf: buffers.Get(batchSize)} }
+
+// buffers has the buffers of batches. gRPC's own pool clears those that it
+// hands out, which costs more than everything else that is done to them.
+var buffers mem.BufferPool = &bufferPool{}
+
+type bufferPool struct{ pool sync.Pool }
+
+// Get returns an empty buffer; what gRPC asks for has no length either way.
+func (p *bufferPool) Get(length int) *[]byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		*b = (*b)[:0]
+		return b
+	}
+	b := make([]byte, 0, length+length/4)
+	return &b
+}
+
+// maxPooled is the capacity above which a buffer is left to the collector.
+const maxPooled = 4 * chunkSize
+
+// Put takes a buffer back.
+func (p *bufferPool) Put(b *[]byte) {
+	if cap(*b) <= maxPooled {
+		p.pool.Put(b)
+	}
 }
 
 // Add appends frame, a RequestFrame or ResponseFrame.
@@ -93,6 +116,6 @@ func (b *Batch) take() *[]byte {
 // release returns the bytes of a batch that is not sent.
 func (b *Batch) release() {
 	if b != nil && b.buf != nil {
-		mem.DefaultBufferPool().Put(b.take())
+		buffers.Put(b.take())
 	}
 }
