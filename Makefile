@@ -14,9 +14,13 @@ ROOT    := $(CURDIR)
 BIN     := $(ROOT)/bin
 MODULES := $(shell cat modules.txt)
 
-# $(call each,command) runs the command in every module, one after the other,
-# goes on after a failure, and then fails if one did.
-each = @rc=0; for m in $(MODULES); do \
+# Modules with protobuf definitions of their own.
+PROTO_MODULES := . examples/configcenter
+
+# $(call each,command) runs the command in every module, or in those given as a
+# second argument, one after the other, goes on after a failure, and then fails
+# if one did.
+each = @rc=0; for m in $(or $(2),$(MODULES)); do \
 	echo "$@: $$m"; (cd "$$m" && $(1)) || rc=1; done; exit $$rc
 
 # What `make test` runs, cheapest first. The Go tests close, so that their own
@@ -69,23 +73,25 @@ tidy: ## Tidy every module
 GENERATORS := $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
 
 .PHONY: generate
-generate: $(GENERATORS) ## Generate the Go code of the wire, and of the service for tests
-	$(BIN)/buf generate
+generate: $(GENERATORS) ## Generate the Go code of all protobuf definitions
+	$(call each,$(BIN)/buf generate,$(PROTO_MODULES))
 
 # Compares trees instead of asking git, so that it works with changes that are
 # not committed and finds generated files whose source is gone.
 .PHONY: checkgenerate
 checkgenerate: $(GENERATORS) ## Fail if the generated code is not what generate gives
-	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
-	mkdir "$$tmp/have" "$$tmp/want" && \
-	$(BIN)/buf generate -o "$$tmp/want" && \
-	find proto internal -name '*.pb.go' | tar -cf - -T - | tar -xf - -C "$$tmp/have" && \
-	diff -ru "$$tmp/have" "$$tmp/want" || \
-	{ echo "checkgenerate: run 'make generate' and commit the result" >&2; exit 1; }
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT; rc=0; \
+	for m in $(PROTO_MODULES); do \
+		have=$$tmp/$$m/have want=$$tmp/$$m/want; mkdir -p "$$have" "$$want"; \
+		(cd "$$m" && $(BIN)/buf generate -o "$$want" && \
+			find proto internal -name '*.pb.go' 2>/dev/null | tar -cf - -T - | tar -xf - -C "$$have" && \
+			diff -ru "$$have" "$$want") || rc=1; \
+	done; \
+	[ $$rc -eq 0 ] || echo "checkgenerate: run 'make generate' and commit the result" >&2; exit $$rc
 
 .PHONY: buflint
 buflint: $(BIN)/buf ## Lint the wire
-	$(BIN)/buf lint
+	$(call each,$(BIN)/buf lint,$(PROTO_MODULES))
 
 # Two builds of the library talk to each other during every rollout, so the
 # wire is held against what the last release spoke. That is committed, in
