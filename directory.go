@@ -178,10 +178,11 @@ func (d *directory) refusalLocked(better *entry) *clusterclientv1.Reject {
 }
 
 // contest settles who leads when the owner of the port and another client
-// both do: the higher term, which the other one had before the owner came.
+// both do: the higher term, and in the same term the other client, which led
+// before the owner came and knew nothing of it.
 func (d *directory) contest(v *visitor, r *clusterclientv1.Report) error {
 	own := d.s.term()
-	if r.GetTerm() <= own {
+	if r.GetTerm() < own {
 		return v.reject(&clusterclientv1.Reject{
 			Code: clusterclientv1.Code_CODE_LEADERSHIP_TAKEN, Message: "leads the name", Holder: d.s.c.self(), Term: own,
 		})

@@ -81,7 +81,7 @@ func (f *Follower) detach(l *link, err error) {
 	l.lose(err)
 	l.endAll(lost)
 	if f.state.Load().link == l {
-		reason := fmt.Errorf("the leader, %s, is gone: %w", l, err)
+		reason := fmt.Errorf("the leader, %s, is gone: %w", l, plain(err))
 		f.state.Store(&linkState{since: time.Now(), reason: reason})
 		f.announceLocked()
 	}

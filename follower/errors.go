@@ -1,13 +1,25 @@
 package follower
 
 import (
+	"errors"
 	"fmt"
+
+	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 )
 
 // maxKey is the longest key in bytes.
 const maxKey = 4096
+
+// plain returns err without what gRPC puts around a text that is not an answer
+// of anybody.
+func plain(err error) error {
+	if st, ok := status.FromError(err); ok && err != nil {
+		return errors.New(st.Message())
+	}
+	return err
+}
 
 func sizeError(n int) error {
 	return fmt.Errorf("%d bytes, at most %d are allowed", n, wire.MaxMessage)

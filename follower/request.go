@@ -83,7 +83,7 @@ func (f *Follower) request(ctx context.Context, q *request) (wire.Reply, *link, 
 		case state == tryNext, state == unknown && q.repeatable(l):
 			continue
 		case state == unknown:
-			err = f.fail(errs.OutcomeUnknown, q.op, q.key, fmt.Errorf("the leader was %s: %w", l, context.Cause(l.ctx)))
+			err = f.fail(errs.OutcomeUnknown, q.op, q.key, fmt.Errorf("the leader was %s: %w", l, plain(context.Cause(l.ctx))))
 		}
 		return reply, l, err
 	}
