@@ -108,9 +108,8 @@ func (r *Receiver) text(rest []byte) (string, int) {
 // NewReceiver returns a Receiver of s.
 func NewReceiver(s Stream) *Receiver { return &Receiver{stream: s} }
 
-// Requests receives one batch of a follower. Calls go to call, which must not
-// keep c itself, everything else to other.
-func (r *Receiver) Requests(call func(c *Call), other func(*clusterclientv1.RequestFrame)) error {
+// each receives one batch and calls take for each of its frames.
+func (r *Receiver) each(take func(frame []byte) error) error {
 	var batch Frames
 	if err := r.stream.RecvMsg(&batch); err != nil {
 		return err
@@ -120,10 +119,16 @@ func (r *Receiver) Requests(call func(c *Call), other func(*clusterclientv1.Requ
 		if frame == nil {
 			return err
 		}
-		if err := r.request(frame, call, other); err != nil {
+		if err := take(frame); err != nil {
 			return err
 		}
 	}
+}
+
+// Requests receives one batch of a follower. Calls go to call, which must not
+// keep c itself, everything else to other.
+func (r *Receiver) Requests(call func(c *Call), other func(*clusterclientv1.RequestFrame)) error {
+	return r.each(func(frame []byte) error { return r.request(frame, call, other) })
 }
 
 func (r *Receiver) request(frame []byte, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
@@ -157,19 +162,7 @@ func (r *Receiver) request(frame []byte, call func(*Call), other func(*clustercl
 // Responses receives one batch of a leader. Replies go to reply, which must
 // not keep p itself, everything else to other.
 func (r *Receiver) Responses(reply func(p *Reply), other func(*clusterclientv1.ResponseFrame)) error {
-	var batch Frames
-	if err := r.stream.RecvMsg(&batch); err != nil {
-		return err
-	}
-	for {
-		frame, err := batch.next()
-		if frame == nil {
-			return err
-		}
-		if err := r.response(frame, reply, other); err != nil {
-			return err
-		}
-	}
+	return r.each(func(frame []byte) error { return r.response(frame, reply, other) })
 }
 
 func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
