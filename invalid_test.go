@@ -223,3 +223,17 @@ func TestUpstreamHangs(t *testing.T) {
 		})
 	})
 }
+
+func TestNilIsNoValue(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		reg, err := e.Client.Register(t.Context(), "service", []byte{})
+		require.NoError(t, err, "Register with the empty value")
+		require.NoError(t, e.Client.Publish(t.Context(), "k", []byte{}), "Publish of the empty value")
+
+		_, err = e.Client.Register(t.Context(), "other", nil)
+		require.ErrorIs(t, err, clusterclient.ErrInvalid, "Register")
+		require.ErrorIs(t, reg.Update(t.Context(), nil), clusterclient.ErrInvalid, "Update")
+		require.ErrorIs(t, e.Client.Publish(t.Context(), "k", nil), clusterclient.ErrInvalid, "Publish")
+		require.Len(t, e.Up.RegistrationHistory(), 1, "what reached the upstream")
+	})
+}

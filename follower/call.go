@@ -1,6 +1,7 @@
 package follower
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,15 +105,12 @@ func (f *Follower) call(ctx context.Context, method string, args any, oneway boo
 	return reply, err
 }
 
-// Publish writes data as the value of key and returns when the upstream has
-// acknowledged it, or said why not: such an error is a gRPC status with the
-// upstream's text. When the leader is lost meanwhile it fails with
+// Publish writes data, which may be empty but not nil, as the value of key and
+// returns when the upstream has acknowledged it, or said why not: such an error
+// is a gRPC status with the upstream's text. When the leader is lost meanwhile it fails with
 // ErrOutcomeUnknown; writing again might overwrite somebody else's newer value.
 func (f *Follower) Publish(ctx context.Context, key string, data []byte) error {
-	if err := f.checkKey("publish", key); err != nil {
-		return err
-	}
-	if err := f.checkSize("publish", key, data); err != nil {
+	if err := cmp.Or(f.checkKey("publish", key), f.checkValue("publish", key, data)); err != nil {
 		return err
 	}
 	reply, _, err := f.request(ctx, &request{op: "publish", key: key, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {

@@ -121,6 +121,15 @@ func (f *Follower) checkKey(op, key string) error {
 	return nil
 }
 
+// checkValue refuses what cannot be a value. Nil is not one: it is what a
+// forgotten assignment leaves, and the empty value has a form of its own.
+func (f *Follower) checkValue(op, key string, data []byte) error {
+	if data == nil {
+		return f.fail(errs.Invalid, op, key, errors.New("the value is nil; the empty value is []byte{}"))
+	}
+	return f.checkSize(op, key, data)
+}
+
 // checkSize refuses data that is too large to travel.
 func (f *Follower) checkSize(op, key string, data []byte) error {
 	if len(data) > wire.MaxMessage {

@@ -1,6 +1,7 @@
 package follower
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -30,15 +31,15 @@ type Registration struct {
 	closed bool
 }
 
-// Register announces data under key for as long as this process lives, and
-// returns when the upstream has acknowledged it. Each new leader announces the
+// Register announces data, which may be empty but not nil, under key for as
+// long as this process lives, and returns when the upstream has acknowledged it. Each new leader announces the
 // newest data again. When the process dies it is withdrawn after a grace of
 // 3 s; a change of leader alone never withdraws it.
 //
 // An error of the upstream is a gRPC status with the upstream's text;
 // Unimplemented says that the upstream cannot register.
 func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Registration, error) {
-	if err := f.checkKey("register", key); err != nil {
+	if err := cmp.Or(f.checkKey("register", key), f.checkValue("register", key, data)); err != nil {
 		return nil, err
 	}
 	r := &Registration{f: f, id: f.ids.Add(1), key: key}
@@ -63,6 +64,9 @@ func (r *Registration) Update(ctx context.Context, data []byte) error {
 	if r.closed {
 		return r.f.closedErr("register", r.key)
 	}
+	if err := r.f.checkValue("register", r.key, data); err != nil {
+		return err
+	}
 	return r.announceLocked(ctx, data)
 }
 
@@ -75,9 +79,6 @@ func (r *Registration) Close() error {
 }
 
 func (r *Registration) announceLocked(ctx context.Context, data []byte) error {
-	if err := r.f.checkSize("register", r.key, data); err != nil {
-		return err
-	}
 	reply, on, err := r.f.request(ctx, r.announcement(data))
 	if err != nil {
 		return err
