@@ -114,7 +114,8 @@ func (c *Client) self() *clusterclientv1.Peer {
 }
 
 // Resign gives the leadership up and returns when another process leads and
-// this one follows it. It does nothing when this process does not lead. It
+// this one follows it; a client that may only lead returns when its term is
+// over. It does nothing when this process does not lead. It
 // fails with [ErrNoCandidate] when no other process of the cluster could lead,
 // and when ctx ends first; the leadership is given up then all the same.
 func (c *Client) Resign(ctx context.Context) error {
@@ -131,7 +132,7 @@ func (c *Client) Resign(ctx context.Context) error {
 	}
 	leading.resign()
 	for st := range c.StatusChanges(ctx) {
-		if st.Term > 0 && st.Role == RoleFollower {
+		if st.Role == RoleFollower || st.Role == RoleNone && c.opts.policy == LeaderOnly && !c.closed() {
 			return nil
 		}
 	}

@@ -237,3 +237,40 @@ func TestNilIsNoValue(t *testing.T) {
 		require.Len(t, e.Up.RegistrationHistory(), 1, "what reached the upstream")
 	})
 }
+
+// clumsy is an upstream that panics where it can.
+type clumsy struct {
+	leader.Upstream
+	methods, closing bool
+}
+
+func (c *clumsy) RegisterMethods(*leader.Registry) {
+	if c.methods {
+		panic("methods")
+	}
+}
+
+func (c *clumsy) Close() error {
+	if c.closing {
+		panic("closing")
+	}
+	return c.Upstream.Close()
+}
+
+func TestUpstreamThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := func(c clumsy) clusterclient.Option {
+			return clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
+				up, err := clustertest.NewUpstream().Open(ctx)
+				c.Upstream = up
+				return &c, err
+			})
+		}
+		_, err := clusterclient.Create("c", 0, clusterclient.WithSingleProcess(), open(clumsy{methods: true}))
+		require.ErrorContains(t, err, "register methods: panicked: methods")
+
+		c, err := clusterclient.Create("c", 0, clusterclient.WithSingleProcess(), open(clumsy{closing: true}))
+		require.NoError(t, err)
+		require.ErrorContains(t, c.Close(), "close upstream: panicked: closing")
+	})
+}

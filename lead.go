@@ -162,6 +162,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
 			Term: func(term uint64) { c.raised(term, c.instance); k.wake() },
 		}
+		c.raised(link.Welcome.GetTerm(), c.instance)
 		c.isReady()
 		_ = c.driver.Run(context.Background(), link)
 	}

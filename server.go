@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/clusterclient/clusterclient/internal/mempipe"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -32,7 +32,7 @@ type server struct {
 	clusterclientv1.UnimplementedClusterClientServiceServer
 	c         *Client
 	grpc      *grpc.Server
-	local     *bufconn.Listener // for streams of this process
+	local     *mempipe.Listener // for streams of this process
 	dir       *directory
 	ctx       context.Context // ends with the server
 	cancel    context.CancelFunc
@@ -58,7 +58,7 @@ type serving struct {
 
 func (c *Client) newServer(term uint64, supersede func(uint64)) *server {
 	s := &server{
-		c: c, granted: term, supersede: supersede, local: bufconn.Listen(streamWindow),
+		c: c, granted: term, supersede: supersede, local: mempipe.Listen(mempipe.Addr("local")),
 		changed: make(chan struct{}),
 		state:   serving{waiting: "the upstream is being opened"},
 	}
@@ -133,7 +133,7 @@ func (s *server) stop() {
 
 // localConn returns a connection to this server from within the process.
 func (s *server) localConn() (*grpc.ClientConn, error) {
-	return clientConn(s.local.DialContext)
+	return clientConn(s.local.Dial)
 }
 
 // serveStream takes the streams of the services that the upstream registered.

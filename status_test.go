@@ -115,3 +115,15 @@ func TestStatusChangesEnds(t *testing.T) {
 		require.Equal(t, 1, count, "statuses while nothing changes")
 	})
 }
+
+func TestResignOfLeaderOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clustertest.New(t, clustertest.NewUpstream())
+		agent := cluster.Start(clusterclient.WithRole(clusterclient.LeaderOnly))
+		other := cluster.Start()
+		require.NoError(t, agent.Resign(t.Context()))
+		synctest.Wait()
+		require.Equal(t, clusterclient.RoleLeader, other.Role())
+		require.Equal(t, clusterclient.RoleNone, agent.Role())
+	})
+}

@@ -8,18 +8,11 @@ import (
 	"syscall"
 
 	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/internal/mempipe"
 )
 
-const (
-	// firstEphemeral is the first port given to a listener on port 0.
-	firstEphemeral = 40000
-
-	// bufferSize is how much one direction of a connection holds.
-	bufferSize = 1 << 20
-
-	// backlog is how many connections wait to be accepted.
-	backlog = 128
-)
+// firstEphemeral is the first port given to a listener on port 0.
+const firstEphemeral = 40000
 
 // A Network is the loopback interface of a host in memory. The zero Network is
 // ready to use.
@@ -58,9 +51,9 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 		address = net.JoinHostPort(host, fmt.Sprint(firstEphemeral+h.n.ports))
 	}
 	if h.n.listeners[address] != nil {
-		return nil, &net.OpError{Op: "listen", Net: "mem", Addr: memAddr(address), Err: syscall.EADDRINUSE}
+		return nil, &net.OpError{Op: "listen", Net: "mem", Addr: mempipe.Addr(address), Err: syscall.EADDRINUSE}
 	}
-	l := &listener{h: h, address: address, waiting: make(chan *end, backlog), done: make(chan struct{})}
+	l := &listener{Listener: mempipe.Listen(mempipe.Addr(address)), h: h, address: address}
 	if l.end, err = h.track(func() { _ = l.free() }); err != nil {
 		return nil, err
 	}
@@ -72,19 +65,18 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 }
 
 // Dial connects to whoever listens on address.
-func (h *Host) Dial(_ context.Context, address string) (net.Conn, error) {
+func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
 	h.n.mu.Lock()
 	l := h.n.listeners[address]
 	h.n.mu.Unlock()
-	refused := &net.OpError{Op: "dial", Net: "mem", Addr: memAddr(address), Err: syscall.ECONNREFUSED}
 	if l == nil {
-		return nil, refused
+		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: mempipe.Addr(address), Err: syscall.ECONNREFUSED}
 	}
-	here, there := newPipe(memAddr("dialled"), memAddr(address))
-	if !l.offer(there) {
-		return nil, refused
+	c, err := l.Dial(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return h.conn(here)
+	return h.conn(c)
 }
 
 // Kill closes all that the process has open, as the kernel does when it dies,
@@ -139,46 +131,19 @@ func (c *conn) Close() error {
 
 // listener frees its address when it is closed.
 type listener struct {
+	*mempipe.Listener
 	h       *Host
 	address string
 	end     func()
-	waiting chan *end     // not accepted yet
-	done    chan struct{} // closed with the listener
-
-	mu     sync.Mutex // guards closed, and sending on waiting
-	closed bool
-}
-
-// offer makes e wait to be accepted; false when nobody will.
-func (l *listener) offer(e *end) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	select {
-	case l.waiting <- e:
-		return true
-	default:
-		return false
-	}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.done:
-		return nil, net.ErrClosed
-	default:
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-	select {
-	case e := <-l.waiting:
-		return l.h.conn(e)
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
+	return l.h.conn(c)
 }
-
-func (l *listener) Addr() net.Addr { return memAddr(l.address) }
 
 func (l *listener) Close() error {
 	l.end()
@@ -191,24 +156,5 @@ func (l *listener) free() error {
 		delete(l.h.n.listeners, l.address)
 	}
 	l.h.n.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil
-	}
-	l.closed = true
-	close(l.done)
-	for {
-		select {
-		case e := <-l.waiting:
-			_ = e.Close()
-		default:
-			return nil
-		}
-	}
+	return l.Listener.Close()
 }
-
-type memAddr string
-
-func (memAddr) Network() string  { return "mem" }
-func (a memAddr) String() string { return string(a) }

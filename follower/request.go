@@ -22,6 +22,7 @@ type request struct {
 	again   again     // may be made again when its outcome is unknown
 	call    wire.Call // what is sent, unless
 	frame   builder   // this builds something else
+	waits   error     // what the leader may wait for, if that is known
 }
 
 // again says whether a request whose outcome is unknown is made again.
@@ -116,9 +117,9 @@ func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (rep
 	select {
 	case end = <-a.done:
 	case <-ctx.Done():
-		err = l.f.ended(ctx, q.op, q.key, nil)
+		err = l.f.ended(ctx, q.op, q.key, q.waits)
 	case <-a.timer.C:
-		err = l.f.timedOut(q.op, q.key, nil)
+		err = l.f.timedOut(q.op, q.key, q.waits)
 	}
 	if err != nil && !l.giveUp(id, a) {
 		end, err = <-a.done, nil // it was just being answered

@@ -119,7 +119,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 
 // join waits until the leader knows of the queue group's member.
 func (s *Subscription) join(ctx context.Context) error {
-	reply, _, err := s.f.request(ctx, &request{op: "subscribe", key: s.key.name, again: always, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
+	reply, _, err := s.f.request(ctx, &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
 		s.key.askWith(id)
 		return nil
 	}})
@@ -202,6 +202,8 @@ func (s *Subscription) acknowledgeLocked() {
 	s.held = nil
 }
 
+var errNotHeard = errors.New("the upstream has not reported a value yet")
+
 // waitsFor says why there is no next value.
 func (s *Subscription) waitsFor() error {
 	k := s.key
@@ -213,7 +215,7 @@ func (s *Subscription) waitsFor() error {
 	case !k.has && k.trouble != nil:
 		return k.trouble
 	case !k.has:
-		return errors.New("the upstream has not reported a value yet")
+		return errNotHeard
 	default:
 		return errors.New("the value has not changed")
 	}

@@ -106,6 +106,7 @@ func (l *Leader) newKeyLocked(name string) *key {
 		if seed, ok := l.cfg.Seed(name); ok {
 			k.has, k.update, k.rev, k.since = true, seed.Update, seed.Revision, seed.Since
 			k.valueSerial, k.stateSerial = 1, 1
+			l.startAfter(seed.Revision.Seq)
 		}
 	}
 	before := l.ending[name]

@@ -95,11 +95,8 @@ type Leader struct {
 // New starts a leadership on up. It fails, without closing up, when up
 // registers its methods wrongly.
 func New(cfg Config, up Upstream) (*Leader, error) {
-	methods := newRegistry()
-	if s, ok := up.(Service); ok {
-		s.RegisterMethods(methods)
-	}
-	if err := methods.err(); err != nil {
+	methods, err := methodsOf(up)
+	if err != nil {
 		return nil, err
 	}
 	l := &Leader{
@@ -137,6 +134,13 @@ func (l *Leader) raise(known uint64, by []byte) {
 	}
 	for _, s := range l.sessions {
 		s.dueBeat()
+	}
+}
+
+// startAfter makes the sequence of revisions go on above seq: a value from
+// before may come to carry this leadership's term.
+func (l *Leader) startAfter(seq uint64) {
+	for now := l.seq.Load(); now < seq && !l.seq.CompareAndSwap(now, seq); now = l.seq.Load() {
 	}
 }
 
@@ -301,11 +305,19 @@ func (l *Leader) Close() error {
 	for _, k := range keys {
 		k.close()
 	}
-	err := l.await()
-	if closeErr := l.up.Close(); closeErr != nil {
-		err = errors.Join(err, fmt.Errorf("close upstream: %w", closeErr))
+	return errors.Join(l.await(), l.closeUpstream())
+}
+
+func (l *Leader) closeUpstream() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("close upstream: panicked: %v", p)
+		}
+	}()
+	if err := l.up.Close(); err != nil {
+		return fmt.Errorf("close upstream: %w", err)
 	}
-	return err
+	return nil
 }
 
 // callsLocked returns what runs now, calls and streams.

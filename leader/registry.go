@@ -45,6 +45,20 @@ func newRegistry() *Registry {
 	return &Registry{unary: map[string]*method{}, streams: map[string]*streamMethod{}}
 }
 
+// methodsOf returns what up lets others invoke.
+func methodsOf(up Upstream) (r *Registry, err error) {
+	r = newRegistry()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("register methods: panicked: %v", p)
+		}
+	}()
+	if s, ok := up.(Service); ok {
+		s.RegisterMethods(r)
+	}
+	return r, r.err()
+}
+
 // A MethodOption changes how the leader treats one method.
 type MethodOption func(*method)
 

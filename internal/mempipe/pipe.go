@@ -1,4 +1,6 @@
-package clustertest
+// Package mempipe has connections within a process. They work in a bubble of
+// testing/synctest.
+package mempipe
 
 import (
 	"io"
@@ -7,6 +9,9 @@ import (
 	"sync"
 	"time"
 )
+
+// bufferSize is how much a direction holds that was not read yet.
+const bufferSize = 1 << 20
 
 // newPipe returns the two ends of a connection. Each direction holds what was
 // written and not read yet, up to bufferSize.
