@@ -72,7 +72,8 @@ func mustStayQuiet(t *testing.T, sub *follower.Subscription) {
 // mustBecome waits until c has the role.
 func mustBecome(t *testing.T, c interface {
 	StatusChanges(context.Context) iter.Seq[clusterclient.Status]
-}, role clusterclient.Role) {
+}, role clusterclient.Role,
+) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 	defer cancel()

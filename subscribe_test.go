@@ -50,6 +50,7 @@ func TestLateSubscriberYieldsNewestAtOnce(t *testing.T) {
 		began := time.Now()
 		late := mustSubscribe(t, e.Client, "k")
 		mustYield(t, late, "two")
+		require.Zero(t, time.Since(began), "time until the late subscriber's first value")
 		mustStayQuiet(t, early)
 		if followers := e.Cluster.Followers(); len(followers) > 0 {
 			elsewhere := mustSubscribe(t, followers[0], "k")
@@ -277,11 +278,11 @@ func TestSubscriberThatPanicsOrNeverReads(t *testing.T) {
 		panicked := make(chan any, 1)
 		go func() {
 			defer func() { panicked <- recover() }()
-			for range clusterclient.Watch[int](t.Context(), e.Client, "k") {
-				panic("in the loop's body")
+			for _, err := range clusterclient.Watch[int](t.Context(), e.Client, "k") {
+				panic(fmt.Sprint("in the loop's body, error: ", err))
 			}
 		}()
-		require.Equal(t, "in the loop's body", <-panicked)
+		require.Equal(t, "in the loop's body, error: <nil>", <-panicked)
 		synctest.Wait()
 		for i := range 100 {
 			e.Up.Set("k", fmt.Sprint(i+1))

@@ -140,7 +140,11 @@ func (l *Leader) raise(known uint64, by []byte) {
 // startAfter makes the sequence of revisions go on above seq: a value from
 // before may come to carry this leadership's term.
 func (l *Leader) startAfter(seq uint64) {
-	for now := l.seq.Load(); now < seq && !l.seq.CompareAndSwap(now, seq); now = l.seq.Load() {
+	for {
+		now := l.seq.Load()
+		if now >= seq || l.seq.CompareAndSwap(now, seq) {
+			return
+		}
 	}
 }
 
