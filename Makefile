@@ -116,6 +116,14 @@ baseline: $(BIN)/buf ## Take the wire as the new baseline; part of a release, se
 tour: ## Run the example: several processes, one upstream connection, a failover
 	cd examples/configcenter && go run . -tour
 
+.PHONY: bench
+bench: ## Measure this library beside others, in about ten minutes; wants a quiet machine
+	cd bench && go run . -json $(BIN)/bench.json -svg $(BIN)/bench
+
+.PHONY: bench-quick
+bench-quick: ## The same in about a minute, for a hint
+	cd bench && go run . -quick
+
 .PHONY: tools
 tools: $(GENERATORS) $(BIN)/golangci-lint ## Build the pinned tools into bin/
 
