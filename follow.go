@@ -30,5 +30,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 // raised notes that the leadership goes on in a higher term.
 func (c *Client) raised(term uint64, who []byte) {
 	c.term.saw(term, who)
-	c.status.update(func(b *statusBoard) { b.term = term })
+	if st, _, _, _ := c.status.read(); st.Term != term {
+		c.status.update(func(b *statusBoard) { b.term = term })
+	}
 }

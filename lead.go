@@ -162,6 +162,9 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
 			Term: func(term uint64) { c.raised(term, c.instance); k.wake() },
 		}
+		link.Direct = func(reply func(*wire.Reply)) func(*wire.Call) {
+			return ldr.Direct(link.Welcome.GetSession(), reply)
+		}
 		c.raised(link.Welcome.GetTerm(), c.instance)
 		c.isReady()
 		_ = c.driver.Run(context.Background(), link)

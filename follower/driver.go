@@ -33,6 +33,10 @@ type Link struct {
 	Close     func()                   // makes Stream's methods return
 	CloseSend func() error             // says that nothing more will be sent
 	Term      func(uint64)             // called when the term has grown
+
+	// Direct, if not nil, returns a function that calls go through instead of
+	// Stream; replies go to the function it is given. See leader.Leader.Direct.
+	Direct func(reply func(*wire.Reply)) func(*wire.Call)
 }
 
 // Run puts the Follower on a link and returns, when the link has ended, why.

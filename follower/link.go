@@ -22,6 +22,7 @@ type link struct {
 	conn       grpc.ClientConnInterface
 	close      func()
 	closeSend  func() error
+	direct     func(*wire.Call) // may be nil
 	leader     *clusterclientv1.Peer
 	session    []byte
 	idempotent map[string]bool
@@ -56,6 +57,9 @@ func newLink(f *Follower, lk Link) *link {
 	l.ctx, l.lose = context.WithCancelCause(context.Background())
 	l.lastBeat.Store(time.Now().UnixNano())
 	l.w = wire.NewRequestWriter(lk.Stream, l.pull)
+	if lk.Direct != nil {
+		l.direct = lk.Direct(l.takeReply)
+	}
 	return l
 }
 

@@ -1,6 +1,7 @@
 package follower
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -179,7 +180,14 @@ func (l *link) send(id uint64, deadline time.Time, q *request, a *attempt) {
 	if !q.call.Oneway { // the handler of a oneway call may take longer than its caller waits
 		q.call.Deadline = deadline.UnixNano()
 	}
-	l.w.SendCall(&q.call, &a.handed)
+	if l.direct == nil {
+		l.w.SendCall(&q.call, &a.handed)
+		return
+	}
+	a.handed.Store(true)
+	call := q.call
+	call.Payload = bytes.Clone(call.Payload) // the caller may go on using its own
+	l.direct(&call)
 }
 
 // expect makes the reply to id go to a; false when the link is over.

@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"bytes"
 	"runtime/debug"
 
 	"google.golang.org/grpc/codes"
@@ -21,17 +22,27 @@ const maxCalls = 16384
 // the request has expired or the leader takes no more.
 func (s *session) start(c *call, run func(*call) *wire.Reply) {
 	if refusal := s.enter(c); refusal != nil {
-		s.reply(c.id, refusal)
+		c.answer(refusal)
 		return
 	}
 	go func() {
 		defer s.leave(c)
 		if err := c.Err(); err != nil { // expired before it was started
-			s.reply(c.id, replyError(err))
+			c.answer(replyError(err))
 			return
 		}
-		s.reply(c.id, run(c))
+		c.answer(run(c))
 	}()
+}
+
+// answer sends the reply; nil when there has been one.
+func (c *call) answer(r *wire.Reply) {
+	if c.direct == nil || r == nil {
+		c.s.reply(c.id, r)
+		return
+	}
+	r.ID = c.id
+	c.direct(r)
 }
 
 // enter counts c as running, or says why it must not be started.
@@ -87,14 +98,18 @@ func (s *session) appendCalls(calls []*call) []*call {
 	return calls
 }
 
-func (s *session) startInvoke(f *wire.Call) {
-	m := s.l.methods.unary[f.Method]
-	if m == nil {
-		s.reply(f.ID, replyError(s.l.methods.unknown(f.Method)))
+func (s *session) startInvoke(f *wire.Call) { s.startCall(f, nil) }
+
+// startCall starts what f asks for. The reply goes to direct, unless that is
+// nil.
+func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
+	c := newCall(s, f.ID, f.Method, f.Deadline)
+	c.method, c.codec, c.payload, c.metadata = s.l.methods.unary[f.Method], f.Codec, f.Payload, f.Metadata
+	c.direct = direct
+	if c.method == nil {
+		c.answer(replyError(s.l.methods.unknown(f.Method)))
 		return
 	}
-	c := newCall(s, f.ID, m.name, f.Deadline)
-	c.method, c.codec, c.payload, c.metadata = m, f.Codec, f.Payload, f.Metadata
 	if f.Oneway {
 		s.start(c, (*call).runOneway)
 	} else {
@@ -104,7 +119,7 @@ func (s *session) startInvoke(f *wire.Call) {
 
 // runOneway answers the call before it runs the handler.
 func (c *call) runOneway() *wire.Reply {
-	c.s.reply(c.id, &wire.Reply{})
+	c.answer(&wire.Reply{})
 	if r := c.run(); r.Code != 0 {
 		c.s.l.failed.Add(1)
 		c.s.l.log.Warn("oneway call failed", "method", c.name, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message)
@@ -151,6 +166,9 @@ func (c *call) encode(in codec.Codec, result any) *wire.Reply {
 	}
 	if len(data) > wire.MaxMessage {
 		return replyError(status.Errorf(codes.ResourceExhausted, "the result of %q has %d bytes, at most %d are allowed", c.name, len(data), wire.MaxMessage))
+	}
+	if c.direct != nil && out == codec.Bytes {
+		data = bytes.Clone(data) // the handler may go on using its own
 	}
 	return &wire.Reply{Codec: out.Name(), Payload: data}
 }

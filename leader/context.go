@@ -26,6 +26,7 @@ type call struct {
 
 	// Of a call that invokes a method.
 	method   *method
+	direct   func(*wire.Reply) // takes the reply within the process; may be nil
 	codec    string
 	payload  []byte
 	metadata []*clusterclientv1.Metadata

@@ -186,6 +186,22 @@ func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello) error {
 	return s.run()
 }
 
+// Direct returns a function that starts a call of the session called id, as if
+// it had come over the session's stream. The reply goes to reply. It is for
+// the follower in the leader's own process: a call need not cross a stream
+// there, and so takes two goroutines instead of five. What the function is
+// given must not change any more, but for the Call itself. Without such a
+// session it returns nil.
+func (l *Leader) Direct(id []byte, reply func(*wire.Reply)) func(*wire.Call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.sessions[string(id)]
+	if s == nil {
+		return nil
+	}
+	return func(f *wire.Call) { s.startCall(f, reply) }
+}
+
 func (l *Leader) admit(s *session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
