@@ -8,7 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -41,7 +41,7 @@ type Client struct {
 
 	term termBook // used by the goroutine of the roles, and by links
 
-	closing  sync.Once
+	closing  atomic.Bool
 	closeErr error // set before done is closed
 }
 
@@ -160,11 +160,11 @@ func (c *Client) closed() bool {
 // to call from several goroutines; each gets the same error: that of closing
 // the upstream, or of handlers that did not return.
 func (c *Client) Close() error {
-	c.closing.Do(func() {
+	if c.closing.CompareAndSwap(false, true) {
 		c.driver.Withdraw()
 		c.driver.Close()
 		c.cancel(errs.ErrClosed)
-	})
+	}
 	<-c.done
 	return c.closeErr
 }
