@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
@@ -25,9 +25,9 @@ type Registration struct {
 	id  uint64
 	key string
 
-	op     sync.Mutex // held during an operation: they do not overtake; guards what follows
-	data   []byte     // newest acknowledged
-	on     *link      // that acknowledged it
+	op     chan struct{} // one slot, full during an operation: they do not overtake; guards what follows
+	data   []byte        // newest acknowledged
+	on     *link         // that acknowledged it
 	closed bool
 }
 
@@ -42,16 +42,17 @@ func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Regi
 	if err := cmp.Or(f.checkKey("register", key), f.checkValue("register", key, data)); err != nil {
 		return nil, err
 	}
-	r := &Registration{f: f, id: f.ids.Add(1), key: key}
-	r.op.Lock()
-	defer r.op.Unlock()
-	if err := r.announceLocked(ctx, data); err != nil {
+	r := &Registration{f: f, id: f.ids.Add(1), key: key, op: make(chan struct{}, 1)}
+	if err := r.announce(ctx, data); err != nil {
 		f.goUnlessClosed(r.retract)
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.regs[r.id] = r
+	if l := f.state.Load().link; l != nil && l != r.on && !f.closed { // it is new, and r was not among those replayed
+		f.wg.Go(func() { r.replay(l) })
+	}
 	return r, nil
 }
 
@@ -59,16 +60,32 @@ func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Regi
 // acknowledged it. When it fails the data before is announced still, or, if
 // the outcome is unknown, either one. It fails with ErrClosed after Close.
 func (r *Registration) Update(ctx context.Context, data []byte) error {
-	r.op.Lock()
-	defer r.op.Unlock()
+	ctx, cancel := r.f.withTimeout(ctx)
+	defer cancel()
+	if err := r.begin(ctx, "register"); err != nil {
+		return err
+	}
+	defer r.end()
 	if r.closed {
 		return r.f.closedErr("register", r.key)
 	}
 	if err := r.f.checkValue("register", r.key, data); err != nil {
 		return err
 	}
-	return r.announceLocked(ctx, data)
+	return r.announce(ctx, data)
 }
+
+// begin waits, within ctx, for the operation that is under way.
+func (r *Registration) begin(ctx context.Context, op string) error {
+	select {
+	case r.op <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return r.f.ended(ctx, op, r.key, nil)
+	}
+}
+
+func (r *Registration) end() { <-r.op }
 
 // Close withdraws the registration, upstream too, and returns when that is
 // acknowledged; it waits as long as a call does. It is idempotent.
@@ -78,7 +95,9 @@ func (r *Registration) Close() error {
 	return r.withdraw(ctx)
 }
 
-func (r *Registration) announceLocked(ctx context.Context, data []byte) error {
+// announce is called within an operation, as is takeBack.
+func (r *Registration) announce(ctx context.Context, data []byte) error {
+	data = slices.Clone(data) // the next leader gets it as it is now
 	reply, on, err := r.f.request(ctx, r.announcement(data))
 	if err != nil {
 		return err
@@ -100,12 +119,14 @@ func (r *Registration) announcement(data []byte) *request {
 }
 
 func (r *Registration) withdraw(ctx context.Context) error {
-	r.op.Lock()
-	defer r.op.Unlock()
+	if err := r.begin(ctx, "withdraw"); err != nil {
+		return err
+	}
+	defer r.end()
 	if r.closed {
 		return nil
 	}
-	if err := r.withdrawLocked(ctx); err != nil {
+	if err := r.takeBack(ctx); err != nil {
 		return err
 	}
 	r.closed = true
@@ -115,10 +136,10 @@ func (r *Registration) withdraw(ctx context.Context) error {
 	return nil
 }
 
-func (r *Registration) withdrawLocked(ctx context.Context) error {
+func (r *Registration) takeBack(ctx context.Context) error {
 	reply, _, err := r.f.request(ctx, &request{op: "withdraw", key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Deregister{
-			Deregister: &clusterclientv1.Deregister{Id: id, Registration: r.id, Deadline: deadline},
+			Deregister: &clusterclientv1.Deregister{Id: id, Registration: r.id, Key: r.key, Deadline: deadline},
 		}}
 	}})
 	if err != nil {
@@ -132,7 +153,7 @@ func (r *Registration) withdrawLocked(ctx context.Context) error {
 func (r *Registration) retract() {
 	ctx, cancel := r.f.withTimeout(context.Background())
 	defer cancel()
-	if err := r.withdrawLocked(ctx); err != nil && !errors.Is(err, errs.ErrClosed) {
+	if err := r.takeBack(ctx); err != nil && !errors.Is(err, errs.ErrClosed) {
 		r.f.cfg.Logger.Warn("failed registration not taken back", "key", r.key, "error", err)
 	}
 }
@@ -147,24 +168,40 @@ func (f *Follower) replayLocked(l *link) {
 // replay announces the newest data on l, until that is acknowledged or l is
 // lost.
 func (r *Registration) replay(l *link) {
-	r.op.Lock()
-	defer r.op.Unlock()
 	retry := backoff.Backoff{Min: replayFirst, Max: replayLongest}
-	for !r.closed && r.on != l && l.ctx.Err() == nil {
-		reply, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement(r.data))
-		if state == settled && err == nil {
-			err = r.f.answer("register", r.key, &reply)
-		}
-		switch {
-		case state != settled: // the leader is leaving, or gone
-			<-l.ctx.Done()
-		case err == nil:
-			r.on = l
-		case errors.Is(err, errs.ErrClosed):
+	for {
+		err := r.replayOnce(l)
+		if err == nil {
 			return
-		default:
-			r.f.cfg.Logger.Warn("registration not announced to the new leader, trying again", "key", r.key, "error", err)
-			_ = retry.Wait(l.ctx)
+		}
+		r.f.cfg.Logger.Warn("registration not announced to the new leader, trying again", "key", r.key, "error", err)
+		if retry.Wait(l.ctx) != nil {
+			return
 		}
 	}
+}
+
+// replayOnce returns nil when nothing is left to do on l.
+func (r *Registration) replayOnce(l *link) error {
+	if r.begin(l.ctx, "register") != nil {
+		return nil
+	}
+	defer r.end()
+	if r.closed || r.on == l {
+		return nil
+	}
+	reply, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement(r.data))
+	if state != settled || l.ctx.Err() != nil { // the leader is leaving, or gone
+		return nil
+	}
+	if err == nil {
+		err = r.f.answer("register", r.key, &reply)
+	}
+	switch {
+	case err == nil:
+		r.on = l
+	case errors.Is(err, errs.ErrClosed):
+		return nil
+	}
+	return err
 }

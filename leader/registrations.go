@@ -107,8 +107,9 @@ func (rs *registrations) graceOver(owner string) {
 			continue
 		}
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
+		reg := r.reg
 		rs.l.work.Go(func() {
-			retryUntil(rs.l.ctx, func(ctx context.Context) error { return rs.withdraw(ctx, id) })
+			retryUntil(rs.l.ctx, func(ctx context.Context) error { return rs.withdraw(ctx, reg) })
 		})
 	}
 }
@@ -122,7 +123,7 @@ func (s *session) startRegister(f *clusterclientv1.Register) {
 func (s *session) startDeregister(f *clusterclientv1.Deregister) {
 	s.start(newCall(s, f.GetId(), "deregister", f.GetDeadline()), func(c *call) *wire.Reply {
 		return c.upstream(func() error {
-			return s.l.regs.withdraw(c, regID{s.peer.Instance, f.GetRegistration()})
+			return s.l.regs.withdraw(c, Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()})
 		})
 	})
 }
@@ -163,23 +164,27 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	return nil
 }
 
-// withdraw takes a registration back; one that is not there is no error.
-func (rs *registrations) withdraw(ctx context.Context, id regID) error {
+// withdraw takes a registration back; one that is not there is no error. What
+// this leader does not know of may be upstream all the same.
+func (rs *registrations) withdraw(ctx context.Context, reg Registration) error {
 	up, ok := rs.l.up.(Registrar)
+	if !ok {
+		return nil
+	}
+	id := regID{reg.Owner.Instance, reg.ID}
 	rs.mu.Lock()
 	r := rs.byID[id]
 	rs.mu.Unlock()
-	if r == nil || !ok {
-		return nil
+	if r == nil {
+		return up.Deregister(ctx, reg)
 	}
 	r.op.Lock()
 	defer r.op.Unlock()
 	rs.mu.Lock()
-	reg, stored := r.reg, r.stored
-	rs.mu.Unlock()
-	if !stored {
-		return nil
+	if r.stored {
+		reg = r.reg
 	}
+	rs.mu.Unlock()
 	if err := up.Deregister(ctx, reg); err != nil {
 		return err
 	}

@@ -2464,7 +2464,10 @@ type Deregister struct {
 	// registration within the owner.
 	Registration uint64 `protobuf:"varint,2,opt,name=registration,proto3" json:"registration,omitempty"`
 	// deadline in Unix nanoseconds of the host's clock; 0 means none.
-	Deadline      int64 `protobuf:"varint,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline int64 `protobuf:"varint,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// key announced, for a leader that has not heard of the registration: the
+	// one before it may have died before it told anybody.
+	Key           string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2518,6 +2521,13 @@ func (x *Deregister) GetDeadline() int64 {
 		return x.Deadline
 	}
 	return 0
+}
+
+func (x *Deregister) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 // Reply answers whatever carried the id.
@@ -2941,12 +2951,13 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
 	"\bdeadline\x18\x04 \x01(\x03R\bdeadline\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"\\\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"n\n" +
 	"\n" +
 	"Deregister\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\"\n" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x1a\n" +
-	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\"\x98\x02\n" +
+	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\"\x98\x02\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x18\n" +
