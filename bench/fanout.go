@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +83,14 @@ func fanoutScenario(l *lab) error {
 			return latencies(&r.latencies), nil
 		}})
 	}
-	return l.interleave(variants)
+	if err := l.interleave(variants); err != nil {
+		return err
+	}
+	ends := map[string]*process{"leader": sets[0].source, "follower": sets[0].subscribers[0]}
+	return l.profiled("fanout", ends, func() error {
+		_, err := sets[0].measure(l, updateWork{Duration: profileSlices * l.size.slice})
+		return err
+	})
 }
 
 // A fanSet is a source's process and those of its subscribers.
@@ -176,11 +181,19 @@ func newValue(seq int64) []byte {
 
 func readValue(v []byte) (seq, at int64, err error) {
 	if len(v) < stampBytes {
-		return 0, 0, fmt.Errorf("value %q", v)
+		return 0, 0, fmt.Errorf("a value has %d bytes", len(v))
 	}
-	seq, seqErr := strconv.ParseInt(string(v[:stampBytes/2]), 10, 64)
-	at, atErr := strconv.ParseInt(string(v[stampBytes/2:stampBytes]), 10, 64)
-	return seq, at, errors.Join(seqErr, atErr)
+	return number(v[:stampBytes/2]), number(v[stampBytes/2 : stampBytes]), nil
+}
+
+// number reads digits, without the allocation that strconv needs for its
+// errors.
+func number(digits []byte) int64 {
+	var n int64
+	for _, d := range digits {
+		n = 10*n + int64(d-'0')
+	}
+	return n
 }
 
 // A source updates keys in turn and knows how far its subscribers are.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +35,11 @@ func invokeScenario(l *lab) error {
 	if err := l.interleave(callVariants(l, pairs)); err != nil {
 		return err
 	}
-	return l.profilePair(pairs[0])
+	ends := map[string]*process{"leader": pairs[0].server, "follower": pairs[0].callers[0]}
+	return l.profiled("invoke", ends, func() error {
+		_, err := measureCalls(l.ctx, pairs[0].callers[:1], inFlightMany, profileSlices*l.size.slice)
+		return err
+	})
 }
 
 // callVariants are all pairs under all loads, load by load.
@@ -210,26 +213,4 @@ func measureCalls(ctx context.Context, callers []*process, inFlight int, d time.
 		rate += float64(r.Calls) / r.Elapsed.Seconds()
 	}
 	return []measurement{{"calls per second", "/s", rate}}, nil
-}
-
-// profilePair profiles both ends at 512 in flight, if that was asked for.
-func (l *lab) profilePair(p *callPair) error {
-	if l.profileDir == "" {
-		return nil
-	}
-	ends := map[string]*process{"leader": p.server, "follower": p.callers[0]}
-	for name, end := range ends {
-		if err := end.do(l.ctx, "profile", filepath.Join(l.profileDir, "invoke-"+name+".pprof"), nil); err != nil {
-			return err
-		}
-	}
-	if _, err := measureCalls(l.ctx, p.callers[:1], inFlightMany, 4*l.size.slice); err != nil {
-		return err
-	}
-	for _, end := range ends {
-		if err := end.do(l.ctx, "profile", "", nil); err != nil {
-			return err
-		}
-	}
-	return nil
 }

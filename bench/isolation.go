@@ -17,7 +17,7 @@ const (
 	isolationFlood = "another follower floods"
 
 	largePrefix = "large/"               // of keys; the rest is the size
-	largePause  = 5 * time.Millisecond   // between values
+	nextLarge   = "next"                 // method that asks for another value
 	floodLead   = 100 * time.Millisecond // of the flood before the calls
 )
 
@@ -26,7 +26,8 @@ const (
 // process calls as much as it can.
 func isolationScenario(l *lab) error {
 	at := target{Peer: ours}
-	if _, err := l.start("server", at, &at.Address); err != nil {
+	server, err := l.start("server", at, &at.Address)
+	if err != nil {
 		return err
 	}
 	small, err := l.start("mixed-caller", at, nil)
@@ -48,12 +49,14 @@ func isolationScenario(l *lab) error {
 		}
 		return got, nil
 	}
-	return l.interleave([]variant{
+	err = l.interleave([]variant{
 		{loadSmall, isolationQuiet, func(d time.Duration) ([]measurement, error) {
 			return calls(mixedWork{Duration: 2 * d})
 		}},
 		{loadSmall, isolationLarge, func(d time.Duration) ([]measurement, error) {
-			return calls(mixedWork{Duration: 3 * d, Large: l.size.large})
+			got, err := calls(mixedWork{Duration: 3 * d, Large: l.size.large})
+			time.Sleep(d) // what is on its way still is no part of what comes next
+			return got, err
 		}},
 		{loadSmall, isolationFlood, func(d time.Duration) ([]measurement, error) {
 			got, err := all([]*process{flood, small}, func(i int, p *process) ([]measurement, error) {
@@ -65,6 +68,13 @@ func isolationScenario(l *lab) error {
 			})
 			return got[1], err
 		}},
+	})
+	if err != nil {
+		return err
+	}
+	return l.profiled("large", map[string]*process{"leader": server, "follower": small}, func() error {
+		_, err := calls(mixedWork{Duration: profileSlices * l.size.slice, Large: l.size.large})
+		return err
 	})
 }
 
@@ -103,15 +113,15 @@ func mixedCalls(c *clusterclient.Client, w mixedWork) (r mixedResult, err error)
 		return r, err
 	}
 	defer sub.Close()
-	if _, err := sub.Next(ctx); err != nil { // the next one is on its way
+	if _, err := sub.Next(ctx); err != nil {
 		return r, err
 	}
 	done, values := make(chan struct{}), 0
 	reading, stop := context.WithCancel(ctx)
 	go func() {
 		defer close(done)
-		for v, err := range sub.Values(reading) {
-			if err == nil && len(v.Data) == w.Large {
+		for c.InvokeOneway(reading, nextLarge, []byte(nil)) == nil {
+			if _, err := sub.Next(reading); err == nil {
 				values++
 			}
 		}
@@ -123,22 +133,29 @@ func mixedCalls(c *clusterclient.Client, w mixedWork) (r mixedResult, err error)
 	return r, err
 }
 
-// watchLarge reports values of a size, one after the other.
-func watchLarge(ctx context.Context, name string, sink func(leader.Update)) error {
-	n, err := strconv.Atoi(strings.TrimPrefix(name, largePrefix))
+// watchLarge reports a value of a size, and another each time it is asked for
+// one, so that one is always on its way and none is made for nothing.
+func (u *echoUpstream) watchLarge(ctx context.Context, key string, sink func(leader.Update)) error {
+	n, err := strconv.Atoi(strings.TrimPrefix(key, largePrefix))
 	if err != nil {
 		return err
 	}
 	values := [2][]byte{make([]byte, n), make([]byte, n)} // never changed
 	values[1][0] = 1
-	tick := time.NewTicker(largePause)
-	defer tick.Stop()
 	for i := 0; ; i++ {
 		sink(leader.Update{Data: values[i%2], Version: strconv.Itoa(i)})
 		select {
-		case <-tick.C:
+		case <-u.next:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+func (u *echoUpstream) askNext(context.Context, []byte) ([]byte, error) {
+	select {
+	case u.next <- struct{}{}:
+	default: // is asked for already
+	}
+	return nil, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -130,4 +131,29 @@ func (l *lab) record(load, peer string, got ...measurement) {
 	for _, m := range got {
 		l.report.add(seriesID{l.scenario, load, peer, m.metric, m.unit}, m.value)
 	}
+}
+
+// profileSlices is how many times as long as a measurement a profile takes.
+const profileSlices = 4
+
+// profiled runs something while both ends of it write CPU profiles, if those
+// were asked for, and does nothing otherwise. It counts for nothing.
+func (l *lab) profiled(name string, ends map[string]*process, run func() error) error {
+	if l.profileDir == "" {
+		return nil
+	}
+	for end, p := range ends {
+		if err := p.do(l.ctx, "profile", filepath.Join(l.profileDir, name+"-"+end+".pprof"), nil); err != nil {
+			return err
+		}
+	}
+	if err := run(); err != nil {
+		return err
+	}
+	for _, p := range ends {
+		if err := p.do(l.ctx, "profile", "", nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -60,7 +60,7 @@ func run(args []string) error {
 	only := flags.String("only", "", "scenarios to run, separated by commas; all by default")
 	jsonFile := flags.String("json", "", "`file` to write the figures to")
 	svgDir := flags.String("svg", "", "`directory` to draw the charts in")
-	profileDir := flags.String("profile", "", "`directory` for CPU profiles of the invoke scenario at 512 in flight")
+	profileDir := flags.String("profile", "", "`directory` for CPU profiles of both ends, for calls at 512 in flight, fan-out and large values")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

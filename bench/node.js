@@ -106,7 +106,7 @@ async function main() {
   await client.ready();
   client.subscribe({ key: 'pid' }, value => {
     pid = value.pid;
-    freshAt = Date.now() * 1e6;
+    freshAt = Math.round((performance.timeOrigin + performance.now()) * 1e6);
     waiting();
   });
   say({ result: null });

@@ -33,7 +33,7 @@ type message struct {
 type clusterPeer struct{ kind callKind }
 
 func (clusterPeer) serve(string) (string, func() error, error) {
-	c, err := lead(echoUpstream{})
+	c, err := lead(newEchoUpstream())
 	if err != nil {
 		return "", nil, err
 	}
@@ -56,7 +56,7 @@ func (localPeer) selfServing() {}
 func (localPeer) serve(string) (string, func() error, error) { return "", nil, nil }
 
 func (localPeer) dial(string) (func(context.Context) error, func() error, error) {
-	c, err := lead(echoUpstream{})
+	c, err := lead(newEchoUpstream())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,22 +89,25 @@ func callWith(c *clusterclient.Client, kind callKind) func(context.Context) erro
 }
 
 // echoUpstream offers the methods, and has no keys but large ones.
-type echoUpstream struct{}
+type echoUpstream struct{ next chan struct{} } // one slot
 
-func (echoUpstream) Watch(ctx context.Context, key string, sink func(leader.Update)) error {
+func newEchoUpstream() *echoUpstream { return &echoUpstream{make(chan struct{}, 1)} }
+
+func (u *echoUpstream) Watch(ctx context.Context, key string, sink func(leader.Update)) error {
 	if strings.HasPrefix(key, largePrefix) {
-		return watchLarge(ctx, key, sink)
+		return u.watchLarge(ctx, key, sink)
 	}
 	sink(leader.Update{Deleted: true})
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (echoUpstream) Close() error { return nil }
+func (u *echoUpstream) Close() error { return nil }
 
-func (echoUpstream) RegisterMethods(r *leader.Registry) {
+func (u *echoUpstream) RegisterMethods(r *leader.Registry) {
 	leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
 	leader.Handle(r, "echoJSON", func(_ context.Context, m message) (message, error) { return m, nil })
+	leader.Handle(r, nextLarge, u.askNext)
 	testprotov1.RegisterEchoServiceServer(r, echoServer{})
 }
 
