@@ -87,6 +87,9 @@ func (f *Follower) call(ctx context.Context, method string, args any, oneway boo
 	if method == "" || !utf8.ValidString(method) {
 		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
 	}
+	if len(method) > maxKey {
+		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method[:64]+"…", errors.New("the method's name is longer than 4096 bytes"))
+	}
 	c := codec.For(args, f.cfg.Codec)
 	data, err := codec.Encode(c, args)
 	if err != nil {
@@ -100,6 +103,9 @@ func (f *Follower) call(ctx context.Context, method string, args any, oneway boo
 	}}
 	if md, ok := metadata.FromOutgoingContext(ctx); ok {
 		q.call.Metadata = wire.MetadataTo(md)
+	}
+	if !q.call.Fits() {
+		return wire.Reply{}, f.fail(errs.TooLarge, "invoke", method, errors.New("the argument with its metadata"))
 	}
 	reply, _, err := f.request(ctx, &q)
 	return reply, err

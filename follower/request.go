@@ -3,6 +3,7 @@ package follower
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -261,6 +262,9 @@ func (l *link) underWay() int {
 func (f *Follower) answer(op, key string, r *wire.Reply) error {
 	if codes.Code(r.Code) == codes.OK {
 		return nil
+	}
+	if r.TooLarge {
+		return f.fail(errs.TooLarge, op, key, errors.New(r.Message))
 	}
 	st := status.New(codes.Code(r.Code), r.Message)
 	if len(r.Status) > 0 {

@@ -2,6 +2,7 @@ package leader
 
 import (
 	"bytes"
+	"fmt"
 	"runtime/debug"
 
 	"google.golang.org/grpc/codes"
@@ -149,8 +150,14 @@ func (c *call) run() (r *wire.Reply) {
 	} else {
 		r = c.encode(in, result)
 	}
-	r.Header, r.Trailer = c.sent()
+	if r.Header, r.Trailer = c.sent(); !r.Fits() {
+		return tooLarge("the result with its metadata, or the error with its details")
+	}
 	return r
+}
+
+func tooLarge(what string) *wire.Reply {
+	return &wire.Reply{Code: int32(codes.ResourceExhausted), Message: what, TooLarge: true}
 }
 
 // encode returns the reply that carries result, in the codec of the request
@@ -165,7 +172,7 @@ func (c *call) encode(in codec.Codec, result any) *wire.Reply {
 		return replyError(status.Errorf(codes.Internal, "encode the result of %q: %v", c.name, err))
 	}
 	if len(data) > wire.MaxMessage {
-		return replyError(status.Errorf(codes.ResourceExhausted, "the result of %q has %d bytes, at most %d are allowed", c.name, len(data), wire.MaxMessage))
+		return tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed", len(data), wire.MaxMessage))
 	}
 	if c.direct != nil && out == codec.Bytes {
 		data = bytes.Clone(data) // the handler may go on using its own

@@ -40,6 +40,13 @@ func (c *Call) size() int {
 		sizeMetadata(callMetadata, c.Metadata) + sizeBytes(callPayload, c.Payload)
 }
 
+// frameRest is what a frame has beside the parts whose size is known early:
+// the ID, the deadline, and the tags around all of it.
+const frameRest = 64
+
+// Fits reports whether c fits in a frame.
+func (c *Call) Fits() bool { return c.size() <= MaxFrame-frameRest }
+
 // SendCall queues c as [Writer.Send] does a frame.
 func (w *Writer) SendCall(c *Call, handed *atomic.Bool) {
 	size := c.size()

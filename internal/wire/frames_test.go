@@ -60,7 +60,7 @@ func callProto(c *Call) *clusterclientv1.Call {
 func replyProto(p *Reply) *clusterclientv1.Reply {
 	return &clusterclientv1.Reply{
 		Id: p.ID, Code: p.Code, Message: p.Message, Status: p.Status, NotStarted: p.NotStarted, Codec: p.Codec,
-		Header: p.Header, Trailer: p.Trailer, Payload: p.Payload,
+		Header: p.Header, Trailer: p.Trailer, TooLarge: p.TooLarge, Payload: p.Payload,
 	}
 }
 

@@ -1,12 +1,15 @@
 package wire
 
 import (
+	"strings"
+
 	"google.golang.org/grpc/metadata"
 
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// MetadataTo returns md as it travels.
+// MetadataTo returns md as it travels. A key that is not UTF-8 cannot, and is
+// changed.
 func MetadataTo(md metadata.MD) []*clusterclientv1.Metadata {
 	if len(md) == 0 {
 		return nil
@@ -17,7 +20,7 @@ func MetadataTo(md metadata.MD) []*clusterclientv1.Metadata {
 		for i, v := range vs {
 			values[i] = []byte(v)
 		}
-		out = append(out, &clusterclientv1.Metadata{Key: k, Values: values})
+		out = append(out, &clusterclientv1.Metadata{Key: strings.ToValidUTF8(k, "\uFFFD"), Values: values})
 	}
 	return out
 }

@@ -18,6 +18,7 @@ const (
 	replyCodec
 	replyHeader
 	replyTrailer
+	replyTooLarge
 	replyPayload protowire.Number = 15
 )
 
@@ -32,6 +33,7 @@ type Reply struct {
 	Codec      string
 	Header     []*clusterclientv1.Metadata
 	Trailer    []*clusterclientv1.Metadata
+	TooLarge   bool
 	Payload    []byte
 }
 
@@ -39,8 +41,12 @@ func (p *Reply) size() int {
 	return sizeUint(replyID, p.ID) + sizeUint(replyCode, uint64(p.Code)) + sizeBytes(replyMessage, p.Message) +
 		sizeBytes(replyStatus, p.Status) + sizeUint(replyNotStarted, boolUint(p.NotStarted)) +
 		sizeBytes(replyCodec, p.Codec) + sizeMetadata(replyHeader, p.Header) +
-		sizeMetadata(replyTrailer, p.Trailer) + sizeBytes(replyPayload, p.Payload)
+		sizeMetadata(replyTrailer, p.Trailer) + sizeUint(replyTooLarge, boolUint(p.TooLarge)) +
+		sizeBytes(replyPayload, p.Payload)
 }
+
+// Fits reports whether p fits in a frame.
+func (p *Reply) Fits() bool { return p.size() <= MaxFrame-frameRest }
 
 // SendReply queues p as [Writer.Send] does a frame.
 func (w *Writer) SendReply(p *Reply) {
@@ -66,6 +72,7 @@ func (p *Reply) appendTo(b []byte) []byte {
 	b = appendBytes(b, replyCodec, p.Codec)
 	b = appendMetadata(b, replyHeader, p.Header)
 	b = appendMetadata(b, replyTrailer, p.Trailer)
+	b = appendUint(b, replyTooLarge, boolUint(p.TooLarge))
 	return appendBytes(b, replyPayload, p.Payload)
 }
 
@@ -91,6 +98,9 @@ func (p *Reply) parse(body []byte, r *Receiver) error {
 			n = takeMetadata(&p.Header, rest)
 		case num == replyTrailer && typ == protowire.BytesType:
 			n = takeMetadata(&p.Trailer, rest)
+		case num == replyTooLarge && typ == protowire.VarintType:
+			v, n = protowire.ConsumeVarint(rest)
+			p.TooLarge = v != 0
 		case num == replyPayload && typ == protowire.BytesType:
 			p.Payload, n = protowire.ConsumeBytes(rest)
 		}
@@ -102,6 +112,6 @@ func replyFrom(p *clusterclientv1.Reply) *Reply {
 	return &Reply{
 		ID: p.GetId(), Code: p.GetCode(), Message: p.GetMessage(), Status: p.GetStatus(),
 		NotStarted: p.GetNotStarted(), Codec: p.GetCodec(),
-		Header: p.GetHeader(), Trailer: p.GetTrailer(), Payload: p.GetPayload(),
+		Header: p.GetHeader(), Trailer: p.GetTrailer(), TooLarge: p.GetTooLarge(), Payload: p.GetPayload(),
 	}
 }
