@@ -38,8 +38,12 @@ test: ## Check everything: generated code, wire, modules, vet, lint, tests (defa
 		echo "$$t: $$((SECONDS - start))s"; done
 
 .PHONY: testgo
-testgo: ## Test every module with the race detector
+testgo: allocs ## Test every module with the race detector
 	$(call each,go test -race ./...)
+
+.PHONY: allocs
+allocs: ## Fail if a call or a delivery allocates more than it did (without -race, which allocates too)
+	go test -run Allocs .
 
 .PHONY: cover
 cover: ## Test the core module and say how much of it the tests reach

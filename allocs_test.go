@@ -1,0 +1,110 @@
+//go:build !race
+
+package clusterclient_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/leader"
+)
+
+// Allocations do not depend on how fast or busy the machine is, so they can be
+// held to a number. These are what was measured, and a little.
+const (
+	allocsPerLocalCall   = 14 // within the leader's process
+	allocsPerLoneCall    = 40 // from a follower, with no other call under way
+	allocsPerBatchedCall = 14 // from a follower, one of 512 under way
+	allocsPerDelivery    = 36 // an update, to one follower, with nothing else under way
+)
+
+// overLoopback returns a leader and a follower that share a real port.
+func overLoopback(tb testing.TB) (leads, follows *clusterclient.Client, up *clustertest.Upstream) {
+	tb.Helper()
+	up = clustertest.NewUpstream()
+	up.Methods = func(r *leader.Registry) {
+		leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
+	}
+	lis, err := new(net.ListenConfig).Listen(tb.Context(), "tcp4", "127.0.0.1:0")
+	require.NoError(tb, err)
+	port := lis.Addr().(*net.TCPAddr).Port
+	require.NoError(tb, lis.Close())
+	leads, err = clusterclient.Create("allocs", port, clusterclient.WithUpstream(up.Open))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = leads.Close() })
+	follows, err = clusterclient.Create("allocs", port)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = follows.Close() })
+	return leads, follows, up
+}
+
+func TestAllocsPerCall(t *testing.T) {
+	leads, follows, _ := overLoopback(t)
+	arg, ctx := make([]byte, 100), t.Context()
+	call := func(c *clusterclient.Client) {
+		var out []byte
+		if err := c.Invoke(ctx, "echo", arg, &out); err != nil {
+			t.Error(err)
+		}
+	}
+	require.LessOrEqual(t, testing.AllocsPerRun(5000, func() { call(leads) }), float64(allocsPerLocalCall), "from the leader's process")
+	require.LessOrEqual(t, testing.AllocsPerRun(5000, func() { call(follows) }), float64(allocsPerLoneCall), "from a follower, one at a time")
+
+	const callers, each = 512, 40
+	got := testing.AllocsPerRun(3, func() {
+		var wg sync.WaitGroup
+		for range callers {
+			wg.Go(func() {
+				for range each {
+					call(follows)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	require.LessOrEqual(t, got/(callers*each), float64(allocsPerBatchedCall), "from a follower, %d at a time", callers)
+}
+
+func TestAllocsPerDelivery(t *testing.T) {
+	_, follows, up := overLoopback(t)
+	up.Set("k", "0")
+	sub, err := follows.Subscribe(t.Context(), "k")
+	require.NoError(t, err)
+	next := func() follower.Value {
+		v, err := sub.Next(t.Context())
+		require.NoError(t, err)
+		return v
+	}
+	next()
+	i := 0
+	got := testing.AllocsPerRun(2000, func() {
+		i++
+		up.Set("k", fmt.Sprint(i))
+		next()
+	})
+	require.LessOrEqual(t, got, float64(allocsPerDelivery))
+}
+
+func BenchmarkInvoke(b *testing.B) {
+	leads, follows, _ := overLoopback(b)
+	for name, c := range map[string]*clusterclient.Client{"leader": leads, "follower": follows} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			arg := make([]byte, 100)
+			for b.Loop() {
+				var out []byte
+				if err := c.Invoke(b.Context(), "echo", arg, &out); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
