@@ -128,7 +128,7 @@ func (c *Client) Resign(ctx context.Context) error {
 	}
 	c.fill(&st, leading)
 	if st.Candidates == 0 {
-		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf("%d processes follow, none of them with an upstream", st.Followers)}
+		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf("followers: %d, of which with an upstream: 0", st.Followers)}
 	}
 	leading.resign()
 	for st := range c.StatusChanges(ctx) {

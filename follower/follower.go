@@ -105,7 +105,11 @@ func (f *Follower) timedOut(op, key string, on error) error {
 
 // noLeader says that, and why, there is no link now.
 func (f *Follower) noLeader() error {
-	return &errs.Error{Code: errs.NoLeader, Op: "wait for a leader", Cause: f.state.Load().reason}
+	reason := f.state.Load().reason
+	if errors.Is(reason, errs.ErrNoLeader) {
+		return reason // it says so already
+	}
+	return &errs.Error{Code: errs.NoLeader, Op: "wait for a leader", Cause: reason}
 }
 
 // checkKey refuses what cannot be a key.
