@@ -3,6 +3,7 @@ package backoff_test
 import (
 	"context"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,18 +18,19 @@ import (
 func TestNext(t *testing.T) {
 	const lo, hi = 5 * time.Millisecond, 50 * time.Millisecond
 	bounds := []time.Duration{5e6, 8e6, 12.8e6, 20.48e6, 32.768e6, 50e6, 50e6, 50e6}
-	longest := make([]time.Duration, len(bounds))
+	longest, shortest := make([]time.Duration, len(bounds)), slices.Clone(bounds)
 	b := backoff.Backoff{Min: lo, Max: hi}
 	for range 300 {
 		b.Reset()
 		for i, bound := range bounds {
 			d := b.Next()
 			require.True(t, d > 0 && d <= bound, "pause %d is %v, want more than 0 and at most %v", i, d, bound)
-			longest[i] = max(longest[i], d)
+			longest[i], shortest[i] = max(longest[i], d), min(shortest[i], d)
 		}
 	}
 	for i, bound := range bounds {
 		require.Greater(t, longest[i], bound*9/10, "longest of 300 pauses %d", i)
+		require.Less(t, shortest[i], bound/10, "shortest of 300 pauses %d", i)
 	}
 }
 
