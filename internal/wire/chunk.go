@@ -49,7 +49,9 @@ func (a *Assembler) Add(c *clusterclientv1.Chunk) (whole []byte, err error) {
 		return nil, fmt.Errorf("wire: more than %d large frames at once", maxOpen)
 	}
 	if !ok {
-		have = make([]byte, 0, min(c.GetSize(), 1<<20))
+		// What has come says more than what is announced: a peer that only
+		// announces must not make the receiver take memory.
+		have = make([]byte, 0, min(c.GetSize(), 16*uint64(len(c.GetData()))))
 	}
 	have = append(have, c.GetData()...)
 	switch size := c.GetSize(); {
