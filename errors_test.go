@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,14 +45,16 @@ var failures = []struct {
 	},
 	{
 		"too large", `clusterclient: publish "k" (cluster "test"): too large: 67108865 bytes, at most 67108864 are allowed`,
-		[]error{clusterclient.ErrTooLarge}, codes.ResourceExhausted, false,
+		[]error{clusterclient.ErrTooLarge},
+		codes.ResourceExhausted, false,
 		func(ctx context.Context, c *clusterclient.Client, _ *clustertest.Node) error {
 			return c.Publish(ctx, "k", make([]byte, maxMessage+1))
 		},
 	},
 	{
 		"invalid key", `clusterclient: subscribe (cluster "test"): invalid argument: a key of 0 bytes`,
-		[]error{clusterclient.ErrInvalid}, codes.InvalidArgument, false,
+		[]error{clusterclient.ErrInvalid},
+		codes.InvalidArgument, false,
 		func(ctx context.Context, c *clusterclient.Client, _ *clustertest.Node) error {
 			_, err := c.Subscribe(ctx, "")
 			return err
@@ -59,14 +62,16 @@ var failures = []struct {
 	},
 	{
 		"invalid argument", `clusterclient: invoke "m" (cluster "test"): invalid argument: encode the argument: json: unsupported type: chan int`,
-		[]error{clusterclient.ErrInvalid}, codes.InvalidArgument, false,
+		[]error{clusterclient.ErrInvalid},
+		codes.InvalidArgument, false,
 		func(ctx context.Context, c *clusterclient.Client, _ *clustertest.Node) error {
 			return c.Invoke(ctx, "m", make(chan int), nil)
 		},
 	},
 	{
 		"deadline", `clusterclient: invoke "wait" (cluster "test"): context deadline exceeded`,
-		[]error{context.DeadlineExceeded}, codes.DeadlineExceeded, false,
+		[]error{context.DeadlineExceeded},
+		codes.DeadlineExceeded, false,
 		func(ctx context.Context, c *clusterclient.Client, _ *clustertest.Node) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
@@ -77,7 +82,8 @@ var failures = []struct {
 		"no leader",
 		`clusterclient: invoke "fail" (cluster "test"): context deadline exceeded while waiting: join (cluster "test"): no leader: ` +
 			`waiting for a process that can lead (one with WithUpstream) to listen on 127.0.0.1:17777`,
-		[]error{context.DeadlineExceeded, clusterclient.ErrNoLeader}, codes.DeadlineExceeded, false,
+		[]error{context.DeadlineExceeded, clusterclient.ErrNoLeader},
+		codes.DeadlineExceeded, false,
 		func(ctx context.Context, c *clusterclient.Client, lead *clustertest.Node) error {
 			lead.Kill()
 			synctest.Wait()
@@ -88,7 +94,8 @@ var failures = []struct {
 	},
 	{
 		"leader lost", `clusterclient: invoke "wait" (cluster "test"): leader lost, outcome unknown: the leader was pid PID at 127.0.0.1:17777: error reading from server: EOF`,
-		[]error{clusterclient.ErrOutcomeUnknown}, codes.Unknown, false,
+		[]error{clusterclient.ErrOutcomeUnknown},
+		codes.Unknown, false,
 		func(ctx context.Context, c *clusterclient.Client, lead *clustertest.Node) error {
 			time.AfterFunc(time.Second, lead.Kill)
 			return c.Invoke(ctx, "wait", nil, nil)
@@ -96,7 +103,8 @@ var failures = []struct {
 	},
 	{
 		"closed", `clusterclient: publish "k" (cluster "test"): closed`,
-		[]error{clusterclient.ErrClosed}, codes.Canceled, false,
+		[]error{clusterclient.ErrClosed},
+		codes.Canceled, false,
 		func(ctx context.Context, c *clusterclient.Client, _ *clustertest.Node) error {
 			_ = c.Close()
 			return c.Publish(ctx, "k", []byte("x"))
@@ -104,8 +112,11 @@ var failures = []struct {
 	},
 	{
 		"no candidate", `clusterclient: resign (cluster "test"): nobody else can lead: followers: 1, of which with an upstream: 0`,
-		[]error{clusterclient.ErrNoCandidate}, codes.FailedPrecondition, false,
-		func(ctx context.Context, _ *clusterclient.Client, lead *clustertest.Node) error { return lead.Resign(ctx) },
+		[]error{clusterclient.ErrNoCandidate},
+		codes.FailedPrecondition, false,
+		func(ctx context.Context, _ *clusterclient.Client, lead *clustertest.Node) error {
+			return lead.Resign(ctx)
+		},
 	},
 }
 
@@ -140,11 +151,7 @@ func requireFailure(t *testing.T, err error, text string, code codes.Code, fromL
 	t.Helper()
 	require.EqualError(t, err, strings.ReplaceAll(text, "PID", fmt.Sprint(os.Getpid())))
 	for _, s := range allSentinels {
-		want := false
-		for _, i := range is {
-			want = want || i == s
-		}
-		require.Equal(t, want, errors.Is(err, s), "errors.Is(err, %v)", s)
+		require.Equal(t, slices.Contains(is, s), errors.Is(err, s), "errors.Is(err, %v)", s)
 	}
 	st, ok := status.FromError(err)
 	require.True(t, ok, "err has a gRPC status")

@@ -83,7 +83,8 @@ func TestFromContext(t *testing.T) {
 		{caused, nil, "clusterclient: op: context canceled: EOF", codes.Canceled, []error{context.Canceled, io.EOF}},
 		{
 			late, errs.ErrNoLeader, "clusterclient: op: context deadline exceeded while waiting: no leader",
-			codes.DeadlineExceeded, []error{context.DeadlineExceeded, errs.ErrNoLeader},
+			codes.DeadlineExceeded,
+			[]error{context.DeadlineExceeded, errs.ErrNoLeader},
 		},
 	}
 	for _, test := range tests {
