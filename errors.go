@@ -38,7 +38,8 @@ var (
 	// ErrTooLarge: a value, argument or result is larger than 64 MiB.
 	ErrTooLarge = errs.ErrTooLarge
 
-	// ErrInvalid: an argument makes no sense. Nothing was started.
+	// ErrInvalid: an argument makes no sense, and nothing was started; or what
+	// came back does not decode as what the caller asked for.
 	ErrInvalid = errs.ErrInvalid
 
 	// ErrNoCandidate: Resign found no process that could lead instead.

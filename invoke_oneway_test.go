@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -77,4 +78,26 @@ func TestOnewayNotHandedOver(t *testing.T) {
 		require.ErrorIs(t, err, clusterclient.ErrInvalid, "an argument that no codec takes")
 		require.Zero(t, e.Cluster.Leader().Status().OnewayFailed, "oneway calls that failed")
 	}, offering(roundTrips))
+}
+
+func TestOnewayCallOutlivesItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := clustertest.NewUpstream()
+		goOn, ended := make(chan struct{}), make(chan error, 1)
+		up.Methods = func(r *leader.Registry) {
+			leader.Handle(r, "later", func(ctx context.Context, _ string) (string, error) {
+				<-goOn
+				ended <- ctx.Err()
+				return "", nil
+			})
+		}
+		cluster := clustertest.New(t, up)
+		cluster.Start()
+		caller := cluster.Start()
+		require.NoError(t, caller.InvokeOneway(t.Context(), "later", "x"))
+		require.NoError(t, caller.Close())
+		synctest.Wait()
+		close(goOn)
+		require.NoError(t, <-ended, "the handler's context after its caller is gone")
+	})
 }

@@ -116,9 +116,13 @@ func (c *Cluster) Followers() []*Node {
 // says goodbye to nobody, neither to its followers nor to the upstream.
 func (n *Node) Kill() {
 	n.mu.Lock()
+	again := n.killed
 	n.killed = true
 	conns := n.conns
 	n.mu.Unlock()
+	if again {
+		return
+	}
 	n.host.Kill()
 	for _, c := range conns {
 		c.end(ErrKilled)
@@ -151,7 +155,10 @@ func (n *Node) open(up *Upstream) func(context.Context) (leader.Upstream, error)
 }
 
 func (c *Cluster) close() {
-	for _, n := range slices.Backward(c.nodes) {
+	c.mu.Lock()
+	nodes := slices.Clone(c.nodes)
+	c.mu.Unlock()
+	for _, n := range slices.Backward(nodes) {
 		_ = n.Close()
 		n.closing.Wait()
 	}

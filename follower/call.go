@@ -72,7 +72,8 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 
 // InvokeOneway runs method in the leader's process and returns once the leader
 // has accepted the call, without waiting for its end. A handler that fails
-// harms nobody; the leader counts and logs it. The error is that of handing
+// harms nobody; the leader counts and logs it. It goes on when this process
+// ends. The error is that of handing
 // the call over, as for Invoke.
 func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) error {
 	r, err := f.call(ctx, method, args, true)

@@ -156,7 +156,7 @@ func (l *link) ack(id uint64) {
 // pull fills a batch with what the leader has to know.
 func (l *link) pull(b *wire.Batch) {
 	l.addAcks(b)
-	for !b.Full() {
+	for first := true; first || !b.Full(); first = false { // one at least, however many calls there are
 		l.mu.Lock()
 		if len(l.due) == 0 {
 			l.due = nil

@@ -23,6 +23,7 @@ const maxCalls = 16384
 // the request has expired or the leader takes no more.
 func (s *session) start(c *call, run func(*call) *wire.Reply) {
 	if refusal := s.enter(c); refusal != nil {
+		c.turn.end()
 		c.answer(refusal)
 		return
 	}
@@ -66,6 +67,7 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 }
 
 func (s *session) leave(c *call) {
+	c.turn.end()
 	c.finish()
 	s.forget(c)
 	s.w.Expect(-1)
@@ -106,12 +108,12 @@ func (s *session) startInvoke(f *wire.Call) { s.startCall(f, nil) }
 func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
 	c := newCall(s, f.ID, f.Method, f.Deadline)
 	c.method, c.codec, c.payload, c.metadata = s.l.methods.unary[f.Method], f.Codec, f.Payload, f.Metadata
-	c.direct = direct
+	c.direct, c.oneway = direct, f.Oneway
 	if c.method == nil {
 		c.answer(replyError(s.l.methods.unknown(f.Method)))
 		return
 	}
-	if f.Oneway {
+	if c.oneway {
 		s.start(c, (*call).runOneway)
 	} else {
 		s.start(c, (*call).run)

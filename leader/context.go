@@ -22,6 +22,8 @@ type call struct {
 	name     string
 	stream   bool               // a stream, which has a context of its own,
 	end      context.CancelFunc // that this ends
+	oneway   bool               // goes on when its caller is gone
+	turn     *turn              // of an operation on a registration; may be nil
 	deadline time.Time          // zero for none
 
 	// Of a call that invokes a method.

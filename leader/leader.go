@@ -86,7 +86,7 @@ type Leader struct {
 	ending   map[string]chan struct{} // watches that were told to end, by key
 	sessions map[string]*session      // by session id
 	running  int                      // calls and streams
-	streams  map[*call]struct{}
+	loose    map[*call]struct{}       // those that no session ends: streams and oneway calls
 	leaving  bool
 	closed   bool
 	drained  chan struct{} // closed when leaving and nothing runs
@@ -104,7 +104,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 		keys:     make(map[string]*key),
 		ending:   make(map[string]chan struct{}),
 		sessions: make(map[string]*session),
-		streams:  make(map[*call]struct{}),
+		loose:    make(map[*call]struct{}),
 		drained:  make(chan struct{}),
 	}
 	l.term.Store(cfg.Term)
@@ -262,8 +262,8 @@ func (l *Leader) begin(c *call) bool {
 		return false
 	}
 	l.running++
-	if c.stream {
-		l.streams[c] = struct{}{}
+	if c.stream || c.oneway {
+		l.loose[c] = struct{}{}
 	}
 	l.work.Add(1)
 	return true
@@ -273,9 +273,7 @@ func (l *Leader) finish(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running--
-	if c.stream {
-		delete(l.streams, c)
-	}
+	delete(l.loose, c)
 	l.work.Done()
 	l.checkDrainedLocked()
 }
@@ -342,7 +340,7 @@ func (l *Leader) closeUpstream() (err error) {
 
 // callsLocked returns what runs now, calls and streams.
 func (l *Leader) callsLocked() []*call {
-	calls := slices.Collect(maps.Keys(l.streams))
+	calls := slices.Collect(maps.Keys(l.loose))
 	for _, s := range l.sessions {
 		calls = s.appendCalls(calls)
 	}

@@ -18,7 +18,8 @@ import (
 // announced is withdrawn. Every candidate knows all registrations, so that
 // the next leader withdraws those whose owner died together with this one.
 type registrations struct {
-	l *Leader
+	l     *Leader
+	turns turns
 
 	mu     sync.Mutex // guards what follows
 	byID   map[regID]*registration
@@ -32,7 +33,6 @@ type regID struct {
 }
 
 type registration struct {
-	op     sync.Mutex // held during an upstream operation: they do not overtake
 	peer   *clusterclientv1.Peer
 	stored bool         // guarded by registrations.mu, as is reg
 	reg    Registration // newest acknowledged
@@ -109,26 +109,46 @@ func (rs *registrations) graceOver(owner string) {
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
 		reg := r.reg
 		rs.l.work.Go(func() {
-			retryUntil(rs.l.ctx, func(ctx context.Context) error { return rs.withdraw(ctx, reg) })
+			retryUntil(rs.l.ctx, func(ctx context.Context) error {
+				turn := rs.turns.take(id)
+				defer turn.end()
+				if err := turn.wait(ctx); err != nil {
+					return err
+				}
+				return rs.withdraw(ctx, reg)
+			})
 		})
 	}
 }
 
 func (s *session) startRegister(f *clusterclientv1.Register) {
-	s.start(newCall(s, f.GetId(), "register", f.GetDeadline()), func(c *call) *wire.Reply {
-		return c.upstream(func() error { return s.l.regs.register(c, s, f) })
+	c := newCall(s, f.GetId(), "register", f.GetDeadline())
+	c.turn = s.l.regs.turns.take(regID{s.peer.Instance, f.GetRegistration()})
+	s.start(c, func(c *call) *wire.Reply {
+		return c.upstream(func() error {
+			if err := c.turn.wait(c); err != nil {
+				return err
+			}
+			return s.l.regs.register(c, s, f)
+		})
 	})
 }
 
 func (s *session) startDeregister(f *clusterclientv1.Deregister) {
-	s.start(newCall(s, f.GetId(), "deregister", f.GetDeadline()), func(c *call) *wire.Reply {
+	c := newCall(s, f.GetId(), "deregister", f.GetDeadline())
+	c.turn = s.l.regs.turns.take(regID{s.peer.Instance, f.GetRegistration()})
+	s.start(c, func(c *call) *wire.Reply {
 		return c.upstream(func() error {
+			if err := c.turn.wait(c); err != nil {
+				return err
+			}
 			return s.l.regs.withdraw(c, Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()})
 		})
 	})
 }
 
-// register announces what f says upstream and keeps it.
+// register announces what f says upstream and keeps it. It is called in the
+// registration's turn, as is withdraw.
 func (rs *registrations) register(ctx context.Context, s *session, f *clusterclientv1.Register) error {
 	up, ok := rs.l.up.(Registrar)
 	if !ok {
@@ -143,8 +163,6 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	}
 	rs.mu.Unlock()
 
-	r.op.Lock()
-	defer r.op.Unlock()
 	reg := Registration{Owner: s.peer, ID: id.id, Key: f.GetKey(), Data: f.GetData()}
 	if err := up.Register(ctx, reg); err != nil {
 		rs.mu.Lock()
@@ -178,8 +196,6 @@ func (rs *registrations) withdraw(ctx context.Context, reg Registration) error {
 	if r == nil {
 		return up.Deregister(ctx, reg)
 	}
-	r.op.Lock()
-	defer r.op.Unlock()
 	rs.mu.Lock()
 	if r.stored {
 		reg = r.reg

@@ -96,7 +96,9 @@ func (s *session) end() {
 	s.subs = nil
 	s.mu.Unlock()
 	for _, c := range s.appendCalls(nil) {
-		c.cancel()
+		if !c.oneway {
+			c.cancel()
+		}
 	}
 	for _, sb := range subs {
 		sb.key.leave(sb)
@@ -195,7 +197,7 @@ func (s *session) dueLeaving(f *clusterclientv1.Leaving) {
 // pull fills a batch with what the follower has to know.
 func (s *session) pull(b *wire.Batch) {
 	s.pullControl(b)
-	for !b.Full() {
+	for first := true; first || !b.Full(); first = false { // one at least, however many replies there are
 		s.mu.Lock()
 		if len(s.due) == 0 {
 			s.due = nil // so that a burst does not keep its memory

@@ -204,3 +204,14 @@ func FuzzResponses(f *testing.F) {
 		requireSame(t, want.GetFrames(), got)
 	})
 }
+
+func TestPullIsAskedThoughFullBatchesWait(t *testing.T) {
+	asked := 0
+	w := NewResponseWriter(nil, func(*Batch) { asked++ })
+	for range 3 * batchSize / 1000 {
+		w.SendReply(&Reply{ID: 1, Payload: make([]byte, 1000)})
+	}
+	b, _, _ := w.next()
+	require.True(t, b.Full())
+	require.Equal(t, 1, asked, "heartbeats and values would wait behind all replies")
+}

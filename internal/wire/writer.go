@@ -182,7 +182,7 @@ func (w *Writer) next() (b *Batch, done func(), finished bool) {
 	finishing := w.finishing
 	w.mu.Unlock()
 
-	if w.pull != nil && !finishing && !b.Full() {
+	if w.pull != nil && !finishing {
 		w.pull(b)
 	}
 	w.mu.Lock()
