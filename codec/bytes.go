@@ -26,7 +26,8 @@ func (bytesCodec) Unmarshal(data []byte, v any) error {
 	if !ok || p == nil {
 		return fmt.Errorf("codec: bytes cannot decode into %T, only *[]byte", v)
 	}
-	*p = append([]byte{}, data...)
+	*p = make([]byte, len(data))
+	copy(*p, data)
 	return nil
 }
 
