@@ -122,6 +122,7 @@ tour: ## Run the example: several processes, one upstream connection, a failover
 
 .PHONY: bench
 bench: ## Measure this library beside others, in about ten minutes; wants a quiet machine
+	@mkdir -p $(BIN)
 	cd bench && go run . -json $(BIN)/bench.json -svg $(BIN)/bench
 
 .PHONY: bench-quick

@@ -20,7 +20,7 @@ const subscribers = 16
 
 var (
 	fullSize = size{
-		rounds: 9, slice: time.Second, limit: 25 * time.Minute,
+		rounds: 8, slice: time.Second, limit: 25 * time.Minute,
 		callers: 4, subscriber: subscribers, keys: 1000,
 		takeover: []int{8, 16}, takeovers: 5, large: 64 << 20,
 	}
