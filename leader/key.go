@@ -176,19 +176,21 @@ func (k *key) close() {
 
 // report takes an update from the upstream.
 func (k *key) report(u Update) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	defer k.answerLocked()
 	if len(u.Data) > wire.MaxMessage {
-		k.setStateLocked(true, fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", len(u.Data), wire.MaxMessage))
+		k.fail(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", len(u.Data), wire.MaxMessage))
 		return
 	}
 	if u.Deleted {
 		u.Data = nil
 	}
+	// The upstream may use its buffer again. A copy can take a while, and
+	// sessions must not wait for the mutex meanwhile.
+	u.Data = bytes.Clone(u.Data)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	defer k.answerLocked()
 	news := !k.has || !sameUpdate(k.update, u)
 	if news {
-		u.Data = bytes.Clone(u.Data) // the upstream may use its buffer again
 		k.has, k.update, k.digest = true, u, nil
 		k.valueSerial++
 	}
