@@ -228,7 +228,8 @@ func (c *Client) ask(ctx context.Context, address string) (*session, *clustercli
 			}
 			s, w, m, err := c.ask(ctx, to.GetAddress())
 			if err != nil && !errors.As(err, new(*rejectedError)) {
-				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", describe(to), errors.Unwrap(err))}
+				// Whatever is wrong there says nothing of who holds the port.
+				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: errors.New(describe(to) + " leads the name: " + err.Error())}
 			}
 			return s, w, m, err
 		}

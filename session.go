@@ -38,12 +38,12 @@ var (
 func (c *Client) dialSession(ctx context.Context, address string, frames ...*clusterclientv1.RequestFrame) (*session, error) {
 	raw, err := c.opts.network.Dial(ctx, address)
 	if err != nil {
-		return nil, errors.Join(errNobody, err)
+		return nil, fmt.Errorf("%w: %w", errNobody, err)
 	}
 	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
 	if err != nil {
 		_ = raw.Close()
-		return nil, errors.Join(errNotOurs, err)
+		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{conn: conn, cancel: cancel, address: address}
@@ -54,7 +54,7 @@ func (c *Client) dialSession(ctx context.Context, address string, frames ...*clu
 	if err != nil {
 		s.close()
 		_ = raw.Close() // if gRPC never came to use it
-		return nil, errors.Join(errHelloLost, err)
+		return nil, fmt.Errorf("%w: %w", errHelloLost, err)
 	}
 	return s, nil
 }
@@ -74,10 +74,10 @@ func (s *session) answer(first bool) (*clusterclientv1.ResponseFrame, error) {
 	for len(s.pending) == 0 {
 		batch, err := s.stream.Recv()
 		if status.Code(err) == codes.Unimplemented {
-			return nil, errors.Join(errNotOurs, err)
+			return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 		}
 		if err != nil {
-			return nil, errors.Join(errHelloLost, err)
+			return nil, fmt.Errorf("%w: %w", errHelloLost, err)
 		}
 		s.pending = batch.GetFrames()
 	}

@@ -2,7 +2,6 @@ package clusterclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
@@ -72,7 +71,7 @@ func decode[T any](c *Client, v follower.Value) (T, error) {
 		return codec.For(target, c.opts.codec).Unmarshal(v.Data, target)
 	})
 	if err != nil {
-		err = &Error{Code: errs.Invalid, Op: "decode", Name: c.name, Key: v.Key, Cause: errors.Join(fmt.Errorf("version %q is no %T", v.Version, zero), err)}
+		err = &Error{Code: errs.Invalid, Op: "decode", Name: c.name, Key: v.Key, Cause: fmt.Errorf("version %q is no %T: %w", v.Version, zero, err)}
 	}
 	return t, err
 }

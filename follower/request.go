@@ -41,7 +41,7 @@ func (q *request) repeatable(l *link) bool {
 }
 
 // A builder returns the frame of a request, nil if it has made sure itself
-// that the link sends it. The deadline is in Unix nanoseconds, 0 for none.
+// that the link sends it. The deadline is in Unix nanoseconds.
 type builder func(id uint64, deadline int64) *clusterclientv1.RequestFrame
 
 // An attempt is one sending of a request on one link. One that was answered is
