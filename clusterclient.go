@@ -33,6 +33,7 @@ type Client struct {
 	driver   *follower.Driver
 	instance []byte
 	status   *statusBoard
+	shared   sharedDir
 
 	cancel context.CancelCauseFunc // ends the roles
 	done   chan struct{}           // closed when the last role has ended
@@ -105,6 +106,7 @@ func newClient(name string, port int, o options) *Client {
 		failed: make(chan error, 1),
 	}
 	c.status = newStatusBoard(c)
+	c.shared = newSharedDir(c)
 	return c
 }
 

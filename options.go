@@ -52,6 +52,7 @@ type options struct {
 	linger      time.Duration
 	callTimeout time.Duration
 	network     Network
+	runtimeDir  string
 }
 
 // WithUpstream says how to connect to the config centre or registry. open is
@@ -133,6 +134,23 @@ func WithLinger(d time.Duration) Option { return func(o *options) { o.linger = d
 // WithCallTimeout is the deadline of calls whose context has none; the default
 // is 30 s.
 func WithCallTimeout(d time.Duration) Option { return func(o *options) { o.callTimeout = d } }
+
+// NoRuntimeDir makes a client do without a runtime directory when it is given
+// to [WithRuntimeDir].
+const NoRuntimeDir = "-"
+
+// WithRuntimeDir says which directory the processes of this user share on the
+// host, beside the port. It must be the same for all of them. It is created if
+// it is absent, though not those above it. One that others can read, write or
+// replace is not used.
+//
+// The default is clusterclient in $XDG_RUNTIME_DIR or, on Linux, /run/user/UID,
+// if that is a directory of this user, or else clusterclient-UID in the
+// directory for temporary files. [NoRuntimeDir] switches it off.
+//
+// A client that cannot use the directory warns once in its log, says so in
+// [Status], and does without.
+func WithRuntimeDir(dir string) Option { return func(o *options) { o.runtimeDir = dir } }
 
 // A Network is where clients listen and dial. Package clustertest has one in
 // memory.

@@ -57,6 +57,12 @@ type Status struct {
 	// Waiting is what the client waits for between terms; empty otherwise.
 	Waiting string `json:"waiting,omitempty"`
 
+	// RuntimeDir is the directory shared with the other processes of this
+	// user, see [WithRuntimeDir]; empty when there is none, for the reason
+	// in RuntimeDirTrouble.
+	RuntimeDir        string `json:"runtime_dir,omitempty"`
+	RuntimeDirTrouble string `json:"runtime_dir_trouble,omitempty"`
+
 	// Keys and Subscriptions count what this process holds, StaleKeys the
 	// keys whose value is stale now.
 	Keys          int `json:"keys"`
@@ -179,6 +185,7 @@ func (c *Client) Status() Status {
 
 // fill adds the figures to what the board says.
 func (c *Client) fill(st *Status, l *leadership) {
+	st.RuntimeDir, st.RuntimeDirTrouble = c.shared.describe()
 	own := c.driver.Stats()
 	st.Keys, st.Subscriptions, st.StaleKeys, st.Registrations = own.Keys, own.Subscriptions, own.StaleKeys, own.Registrations
 	if l == nil {

@@ -34,7 +34,7 @@ type Cluster struct {
 // New returns a Cluster without clients. Those that it starts use up and opts.
 // The clients that are left are closed when the test ends.
 func New(t testing.TB, up *Upstream, opts ...clusterclient.Option) *Cluster {
-	c := &Cluster{t: t, up: up, opts: opts}
+	c := &Cluster{Network: Network{Dir: t.TempDir()}, t: t, up: up, opts: opts}
 	t.Cleanup(c.close)
 	return c
 }

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -17,6 +18,11 @@ const firstEphemeral = 40000
 // A Network is the loopback interface of a host in memory. The zero Network is
 // ready to use.
 type Network struct {
+	// Dir is the runtime directory that the host's processes share, see
+	// clusterclient.WithRuntimeDir; empty for none. Set it before the first
+	// client is created.
+	Dir string
+
 	mu        sync.Mutex // guards what follows
 	listeners map[string]*listener
 	ports     int
@@ -63,6 +69,22 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 	h.n.listeners[address] = l
 	return l, nil
 }
+
+// RuntimeDir returns the directory that the processes of the host share. One
+// that was killed has it no more.
+func (h *Host) RuntimeDir() (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.killed:
+		return "", ErrKilled
+	case h.n.Dir == "":
+		return "", errNoDir
+	}
+	return h.n.Dir, nil
+}
+
+var errNoDir = errors.New("clustertest: the host has no runtime directory")
 
 // Dial connects to whoever listens on address.
 func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {

@@ -1,0 +1,48 @@
+package clusterclient
+
+import (
+	"errors"
+
+	"github.com/clusterclient/clusterclient/internal/runtimedir"
+)
+
+// sharedDir is the directory that the processes of one user share on the
+// host. It is asked for before each use, since it may go and come.
+type sharedDir struct {
+	open func() (string, error)
+}
+
+// simulatedHost is a [Network] that stands for a host with a runtime directory
+// of its own. Package clustertest has one.
+type simulatedHost interface{ RuntimeDir() (string, error) }
+
+var (
+	errNoSharedDir = errors.New("switched off")
+	errSingle      = errors.New("a single process shares nothing")
+)
+
+func newSharedDir(c *Client) sharedDir {
+	d := sharedDir{open: func() (string, error) { return runtimedir.Open(c.opts.runtimeDir) }}
+	host, simulated := c.opts.network.(simulatedHost)
+	switch {
+	case c.opts.single:
+		return sharedDir{open: func() (string, error) { return "", errSingle }}
+	case c.opts.runtimeDir == NoRuntimeDir:
+		return sharedDir{open: func() (string, error) { return "", errNoSharedDir }}
+	case simulated && c.opts.runtimeDir == "":
+		return sharedDir{open: host.RuntimeDir}
+	}
+	if _, err := d.open(); err != nil {
+		c.log.Warn("doing without the directory that processes share", "error", err)
+	}
+	return d
+}
+
+// describe returns the directory, or why there is none.
+func (d sharedDir) describe() (dir, trouble string) {
+	dir, err := d.open()
+	if err != nil {
+		return "", err.Error()
+	}
+	return dir, ""
+}
