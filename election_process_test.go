@@ -11,65 +11,66 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
 func TestProcessSimultaneousStart(t *testing.T) {
-	w := newWorld(t)
+	w := processtest.New(t)
 	var all []*child
 	for range 8 {
-		all = append(all, w.spawn())
+		all = append(all, w.Spawn())
 	}
-	for round := range rounds(20, 3) {
-		before := read(w, func() int { return w.centre.accepted })
-		create := w.creation()
+	for round := range processtest.Rounds(20, 3) {
+		before := processtest.Read(w, func() int { return w.Centre.Accepted })
+		create := w.Creation()
 		create.Name = fmt.Sprintf("round %d", round)
 		var created []func() event
 		for _, c := range all {
-			created = append(created, c.tell(create))
+			created = append(created, c.Tell(create))
 		}
 		for _, done := range created {
 			require.Empty(t, done().Err)
 		}
 		roles := map[string]int{}
-		w.waitFor("everybody has a role", func() bool {
+		w.WaitFor("everybody has a role", func() bool {
 			clear(roles)
 			for _, c := range all {
-				roles[c.status[create.Name].Role]++
+				roles[c.Status[create.Name].Role]++
 			}
 			return roles["none"] == 0
 		})
 		require.Equal(t, map[string]int{"leader": 1, "follower": 7}, roles, "round %d", round)
 		pids := map[int]bool{}
-		read(w, func() int {
+		processtest.Read(w, func() int {
 			for _, c := range all {
-				pids[c.status[create.Name].LeaderPID] = true
+				pids[c.Status[create.Name].LeaderPID] = true
 			}
 			return 0
 		})
 		require.Len(t, pids, 1, "round %d: followers name different leaders", round)
-		w.mu.Lock()
-		accepted, open := w.centre.accepted-before, len(w.centre.conns)
-		w.mu.Unlock()
+		w.Lock()
+		accepted, open := w.Centre.Accepted-before, w.Centre.Open()
+		w.Unlock()
 		require.Equal(t, 1, accepted, "round %d: connections the upstream has seen", round)
 		require.Equal(t, 1, open, "round %d: connections open upstream", round)
 
 		var closed []func() event
 		for _, c := range all {
-			closed = append(closed, c.tell(command{Op: "close", Name: create.Name}))
+			closed = append(closed, c.Tell(command{Op: "close", Name: create.Name}))
 		}
 		for _, done := range closed {
 			require.Empty(t, done().Err)
 		}
-		w.waitFor("no connection is left", func() bool { return len(w.centre.conns) == 0 })
+		w.WaitFor("no connection is left", func() bool { return w.Centre.Open() == 0 })
 	}
 }
 
 // Each way in which a leader's process can end without a word.
 var deaths = map[string]func(*child){
-	"killed":  (*child).kill,
-	"SIGTERM": func(c *child) { c.die(func() { _ = c.cmd.Process.Signal(syscall.SIGTERM) }) },
-	"exit":    func(c *child) { c.die(func() { c.tell(command{Op: "exit"}) }) },
-	"panic":   func(c *child) { c.die(func() { c.tell(command{Op: "panic"}) }) },
+	"killed":  (*child).Kill,
+	"SIGTERM": func(c *child) { c.Die(func() { c.Signal(syscall.SIGTERM) }) },
+	"exit":    func(c *child) { c.Die(func() { c.Tell(command{Op: "exit"}) }) },
+	"panic":   func(c *child) { c.Die(func() { c.Tell(command{Op: "panic"}) }) },
 }
 
 func TestProcessLeaderDies(t *testing.T) {
@@ -77,10 +78,10 @@ func TestProcessLeaderDies(t *testing.T) {
 		death  string
 		rounds int
 	}{
-		{"killed", rounds(20, 3)},
-		{"SIGTERM", rounds(5, 1)},
-		{"exit", rounds(5, 1)},
-		{"panic", rounds(5, 1)},
+		{"killed", processtest.Rounds(20, 3)},
+		{"SIGTERM", processtest.Rounds(5, 1)},
+		{"exit", processtest.Rounds(5, 1)},
+		{"panic", processtest.Rounds(5, 1)},
 	} {
 		t.Run(tt.death, func(t *testing.T) {
 			if tt.death == "SIGTERM" && runtime.GOOS == "windows" {
@@ -92,54 +93,54 @@ func TestProcessLeaderDies(t *testing.T) {
 }
 
 func testLeaderDies(t *testing.T, dies func(*child), n int) {
-	w := newWorld(t)
-	w.centre.Set("k", "first")
-	all := w.start(4)
+	w := processtest.New(t)
+	w.Centre.Set("k", "first")
+	all := w.Start(4)
 	for _, c := range all {
-		c.must(command{Op: "subscribe", Key: "k", Tag: "s"})
+		c.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
 	}
-	w.yielded(all, "s", "first")
-	leader, term := w.settled(0, all)
+	w.Yielded(all, "s", "first")
+	leader, term := w.Settled(0, all)
 	for round := range n {
 		dies(leader)
-		leader.isGone()
-		all = without(all, leader)
+		leader.IsGone()
+		all = processtest.Without(all, leader)
 		// settled holds that exactly one of them leads.
-		leader, term = w.settled(term, all)
-		w.waitFor("the new leader alone is connected upstream", func() bool { return len(w.centre.conns) == 1 })
+		leader, term = w.Settled(term, all)
+		w.WaitFor("the new leader alone is connected upstream", func() bool { return w.Centre.Open() == 1 })
 		news := fmt.Sprintf("round %d", round)
-		w.centre.Set("k", news)
-		w.yielded(all, "s", news)
-		require.Equal(t, 1, read(w, func() int { return w.centre.watches["k"] }))
+		w.Centre.Set("k", news)
+		w.Yielded(all, "s", news)
+		require.Equal(t, 1, processtest.Read(w, func() int { return w.Centre.Watches["k"] }))
 
-		all = append(all, w.start(1)...)
-		all[3].must(command{Op: "subscribe", Key: "k", Tag: "s"})
-		w.yielded(all, "s", news)
+		all = append(all, w.Start(1)...)
+		all[3].Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+		w.Yielded(all, "s", news)
 	}
 }
 
 func TestProcessLeaderOnly(t *testing.T) {
-	w := newWorld(t)
-	first := w.start(1)[0]
-	create := w.creation()
+	w := processtest.New(t)
+	first := w.Start(1)[0]
+	create := w.Creation()
 	create.Policy = clusterclient.LeaderOnly
-	e := w.spawn().do(create)
+	e := w.Spawn().Do(create)
 	require.Contains(t, e.Is, "taken", e.Err)
-	require.Contains(t, e.Err, fmt.Sprintf("pid %d", first.pid))
+	require.Contains(t, e.Err, fmt.Sprintf("pid %d", first.PID))
 }
 
 func TestProcessFollowerOnlyAlone(t *testing.T) {
-	w := newWorld(t)
-	create := w.creation()
+	w := processtest.New(t)
+	create := w.Creation()
 	create.Policy, create.MaxWait = clusterclient.FollowerOnly, 3*time.Second
-	done := w.spawn().tell(create)
+	done := w.Spawn().Tell(create)
 	// For a second the port is seen to be free. After that, with two seconds
 	// left and no pause longer than one, the client finds nobody there.
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range 100 {
 		<-tick.C
-		lis, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", w.port))
+		lis, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", w.Port))
 		require.NoError(t, err)
 		require.NoError(t, lis.Close())
 	}
@@ -147,198 +148,200 @@ func TestProcessFollowerOnlyAlone(t *testing.T) {
 	require.Contains(t, e.Is, "no leader", e.Err)
 	require.Contains(t, e.Is, "deadline", e.Err)
 	require.Contains(t, e.Err, "waiting for a process that can lead (one with WithUpstream)")
-	require.Contains(t, e.Err, fmt.Sprintf("127.0.0.1:%d", w.port))
-	require.Zero(t, read(w, func() int { return w.centre.accepted }))
+	require.Contains(t, e.Err, fmt.Sprintf("127.0.0.1:%d", w.Port))
+	require.Zero(t, processtest.Read(w, func() int { return w.Centre.Accepted }))
 }
 
 func TestProcessFollowerBeforeLeader(t *testing.T) {
-	w := newWorld(t)
-	w.centre.Set("k", "one")
-	create := w.creation()
+	w := processtest.New(t)
+	w.Centre.Set("k", "one")
+	create := w.Creation()
 	create.Policy = clusterclient.FollowerOnly
-	f := w.spawn()
-	created := f.tell(create)
+	f := w.Spawn()
+	created := f.Tell(create)
 
-	first := w.start(1)[0]
+	first := w.Start(1)[0]
 	require.Empty(t, created().Err)
-	f.must(command{Op: "subscribe", Key: "k", Tag: "s"})
-	w.settled(0, []*child{first, f})
-	w.yielded([]*child{f}, "s", "one")
+	f.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+	w.Settled(0, []*child{first, f})
+	w.Yielded([]*child{f}, "s", "one")
 
 	// No pause of the follower is longer than a second.
-	first.kill()
-	first.isGone()
-	absent := time.After(time.Duration(rounds(10, 2)) * time.Second)
-	w.waitFor("the follower says what it waits for", func() bool {
-		return f.status[procName].Waiting != "" && f.status[procName].Role == "none"
+	first.Kill()
+	first.IsGone()
+	absent := time.After(time.Duration(processtest.Rounds(10, 2)) * time.Second)
+	w.WaitFor("the follower says what it waits for", func() bool {
+		return f.Status[processtest.Name].Waiting != "" && f.Status[processtest.Name].Role == "none"
 	})
 	<-absent
-	w.centre.Set("k", "two")
-	second := w.start(1)[0]
-	w.settled(0, []*child{second, f})
-	w.yielded([]*child{f}, "s", "two")
-	require.Equal(t, []string{"one", "two"}, read(w, func() []string { return f.data("s") }))
+	w.Centre.Set("k", "two")
+	second := w.Start(1)[0]
+	w.Settled(0, []*child{second, f})
+	w.Yielded([]*child{f}, "s", "two")
+	require.Equal(t, []string{"one", "two"}, processtest.Read(w, func() []string { return f.Data("s") }))
 }
 
 func TestProcessTwoNames(t *testing.T) {
-	w := newWorld(t)
+	w := processtest.New(t)
 	create := func(c *child, name string) {
 		t.Helper()
-		cmd := w.creation()
+		cmd := w.Creation()
 		cmd.Name = name
-		c.must(cmd)
+		c.Must(cmd)
 	}
 	status := func(c *child, name string) clusterStatus {
-		return read(w, func() clusterStatus { return c.status[name] })
+		return processtest.Read(w, func() clusterStatus { return c.Status[name] })
 	}
-	a, b, third := w.spawn(), w.spawn(), w.spawn()
+	a, b, third := w.Spawn(), w.Spawn(), w.Spawn()
 	create(a, "X")
 	create(b, "Y")
 	require.Equal(t, "leader", status(a, "X").Role)
 	require.Equal(t, "leader", status(b, "Y").Role)
 	create(third, "X")
 	create(third, "Y")
-	require.Equal(t, a.pid, status(third, "X").LeaderPID)
-	require.Equal(t, b.pid, status(third, "Y").LeaderPID)
+	require.Equal(t, a.PID, status(third, "X").LeaderPID)
+	require.Equal(t, b.PID, status(third, "Y").LeaderPID)
 	create(a, "Y")
-	require.Equal(t, b.pid, status(a, "Y").LeaderPID)
+	require.Equal(t, b.PID, status(a, "Y").LeaderPID)
 
 	// Closing X in the owner of the port moves X and nothing else.
-	third.must(command{Op: "subscribe", Name: "Y", Key: "k", Tag: "y"})
-	a.must(command{Op: "close", Name: "X"})
-	w.waitFor("X has moved", func() bool { return third.status["X"].Role == "leader" })
-	roles := func(c *child) []clusterStatus { return read(w, func() []clusterStatus { return c.roles["Y"] }) }
+	third.Must(command{Op: "subscribe", Name: "Y", Key: "k", Tag: "y"})
+	a.Must(command{Op: "close", Name: "X"})
+	w.WaitFor("X has moved", func() bool { return third.Status["X"].Role == "leader" })
+	roles := func(c *child) []clusterStatus {
+		return processtest.Read(w, func() []clusterStatus { return c.Roles["Y"] })
+	}
 	require.Len(t, roles(third), 1, "Y changed: %v", roles(third))
 	require.Len(t, roles(a), 1, "Y changed: %v", roles(a))
-	w.centre.Set("k", "v")
-	w.yielded([]*child{third}, "y", "v")
+	w.Centre.Set("k", "v")
+	w.Yielded([]*child{third}, "y", "v")
 
 	// A newcomer finds both, whoever owns the port now.
-	late := w.spawn()
+	late := w.Spawn()
 	create(late, "X")
 	create(late, "Y")
-	require.Equal(t, third.pid, status(late, "X").LeaderPID)
-	require.Equal(t, b.pid, status(late, "Y").LeaderPID)
+	require.Equal(t, third.PID, status(late, "X").LeaderPID)
+	require.Equal(t, b.PID, status(late, "Y").LeaderPID)
 }
 
 func TestProcessTwoNamesOwnerKilled(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.spawn(), w.spawn()
-	cmd := w.creation()
+	w := processtest.New(t)
+	a, b := w.Spawn(), w.Spawn()
+	cmd := w.Creation()
 	cmd.Name = "X"
-	a.must(cmd)
+	a.Must(cmd)
 	cmd.Name = "Y"
-	b.must(cmd)
-	a.kill()
-	a.isGone()
+	b.Must(cmd)
+	a.Kill()
+	a.IsGone()
 	// The leader of Y goes on, and takes the port: newcomers of both names
 	// come through.
-	late := w.spawn()
-	late.must(cmd)
-	require.Equal(t, b.pid, read(w, func() int { return late.status["Y"].LeaderPID }))
+	late := w.Spawn()
+	late.Must(cmd)
+	require.Equal(t, b.PID, processtest.Read(w, func() int { return late.Status["Y"].LeaderPID }))
 	cmd.Name = "X"
-	late.must(cmd)
-	require.Equal(t, "leader", read(w, func() string { return late.status["X"].Role }))
-	require.Len(t, read(w, func() []clusterStatus { return b.roles["Y"] }), 1)
+	late.Must(cmd)
+	require.Equal(t, "leader", processtest.Read(w, func() string { return late.Status["X"].Role }))
+	require.Len(t, processtest.Read(w, func() []clusterStatus { return b.Roles["Y"] }), 1)
 }
 
 func TestProcessIdentityMismatch(t *testing.T) {
-	w := newWorld(t)
-	w.centre.Set("k", "secret")
-	create := w.creation()
+	w := processtest.New(t)
+	w.Centre.Set("k", "secret")
+	create := w.Creation()
 	create.Identity = []string{"centre", "namespace one"}
-	first := w.spawn()
-	first.must(create)
-	first.must(command{Op: "subscribe", Key: "k", Tag: "s"})
-	w.yielded([]*child{first}, "s", "secret")
+	first := w.Spawn()
+	first.Must(create)
+	first.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+	w.Yielded([]*child{first}, "s", "secret")
 
 	create.Identity = []string{"centre", "namespace two"}
-	second := w.spawn()
-	e := second.do(create)
+	second := w.Spawn()
+	e := second.Do(create)
 	require.Contains(t, e.Is, "identity", e.Err)
-	require.Contains(t, e.Err, fmt.Sprintf("pid %d", first.pid))
+	require.Contains(t, e.Err, fmt.Sprintf("pid %d", first.PID))
 	require.NotContains(t, e.Err, "namespace")
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	require.Empty(t, second.roles[procName])
-	require.Equal(t, 1, w.centre.accepted)
-	require.Equal(t, 1, w.centre.started["k"])
+	w.Lock()
+	defer w.Unlock()
+	require.Empty(t, second.Roles[processtest.Name])
+	require.Equal(t, 1, w.Centre.Accepted)
+	require.Equal(t, 1, w.Centre.Started["k"])
 }
 
 func TestProcessForeignListener(t *testing.T) {
 	for _, kind := range []string{"silent", "http", "closes"} {
 		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t)
-			stranger := w.spawn()
-			stranger.must(command{Op: "listen", Port: w.port, Data: kind, Tag: "l"})
-			e := w.spawn().do(w.creation())
+			w := processtest.New(t)
+			stranger := w.Spawn()
+			stranger.Must(command{Op: "listen", Port: w.Port, Data: kind, Tag: "l"})
+			e := w.Spawn().Do(w.Creation())
 			require.Contains(t, e.Is, "foreign", e.Err)
 			if runtime.GOOS == "linux" {
-				require.Contains(t, e.Err, fmt.Sprintf("pid %d", stranger.pid))
+				require.Contains(t, e.Err, fmt.Sprintf("pid %d", stranger.PID))
 			}
-			require.LessOrEqual(t, read(w, func() int { return stranger.accepted }), 40, "attempts")
-			require.Zero(t, read(w, func() int { return w.centre.accepted }))
+			require.LessOrEqual(t, processtest.Read(w, func() int { return stranger.Accepted }), 40, "attempts")
+			require.Zero(t, processtest.Read(w, func() int { return w.Centre.Accepted }))
 		})
 	}
 }
 
 func TestProcessUpstreamFailsToOpen(t *testing.T) {
-	w := newWorld(t)
-	w.centre.FailOpen("wrong password")
-	w.centre.Hold(true)
+	w := processtest.New(t)
+	w.Centre.FailOpen("wrong password")
+	w.Centre.Hold(true)
 	var all []*child
 	var created []func() event
 	for range 4 {
-		c := w.spawn()
+		c := w.Spawn()
 		all = append(all, c)
-		created = append(created, c.tell(w.creation()))
-		w.waitFor("somebody opens the upstream", func() bool { return w.centre.accepted == 1 })
+		created = append(created, c.Tell(w.Creation()))
+		w.WaitFor("somebody opens the upstream", func() bool { return w.Centre.Accepted == 1 })
 	}
-	w.waitsForUpstream(all[0])
-	w.centre.Hold(false)
+	waitsForUpstream(w, all[0])
+	w.Centre.Hold(false)
 	for _, done := range created {
 		require.Contains(t, done().Err, "wrong password")
 	}
-	w.waitFor("no connection is left", func() bool { return len(w.centre.conns) == 0 })
+	w.WaitFor("no connection is left", func() bool { return w.Centre.Open() == 0 })
 
-	w.centre.FailOpen("")
+	w.Centre.FailOpen("")
 	for _, c := range all {
-		c.must(w.creation())
+		c.Must(w.Creation())
 	}
-	w.settled(0, all)
+	w.Settled(0, all)
 }
 
 // waitsForUpstream holds that a newcomer learns from the leader that its
 // upstream is being opened.
-func (w *world) waitsForUpstream(leader *child) {
-	w.t.Helper()
-	impatient := w.creation()
+func waitsForUpstream(w *world, leader *child) {
+	w.T.Helper()
+	impatient := w.Creation()
 	impatient.MaxWait = time.Second
-	e := w.spawn().do(impatient)
-	require.Contains(w.t, e.Is, "deadline", e.Err)
-	require.Contains(w.t, e.Err, fmt.Sprintf("pid %d", leader.pid))
-	require.Contains(w.t, e.Err, "the upstream is being opened")
+	e := w.Spawn().Do(impatient)
+	require.Contains(w.T, e.Is, "deadline", e.Err)
+	require.Contains(w.T, e.Err, fmt.Sprintf("pid %d", leader.PID))
+	require.Contains(w.T, e.Err, "the upstream is being opened")
 }
 
 func TestProcessUpstreamSlowToOpen(t *testing.T) {
-	w := newWorld(t)
-	w.centre.Hold(true)
+	w := processtest.New(t)
+	w.Centre.Hold(true)
 	var all []*child
 	var created []func() event
 	for range 4 {
-		c := w.spawn()
+		c := w.Spawn()
 		all = append(all, c)
-		created = append(created, c.tell(w.creation()))
-		w.waitFor("somebody opens the upstream", func() bool { return w.centre.accepted == 1 })
+		created = append(created, c.Tell(w.Creation()))
+		w.WaitFor("somebody opens the upstream", func() bool { return w.Centre.Accepted == 1 })
 	}
-	w.waitsForUpstream(all[0])
+	waitsForUpstream(w, all[0])
 	opened := time.Now().UnixNano()
-	w.centre.Hold(false)
+	w.Centre.Hold(false)
 	for _, done := range created {
 		e := done()
 		require.Empty(t, e.Err)
 		require.Greater(t, e.At, opened, "ready before the upstream")
 	}
-	w.settled(0, all)
-	require.Equal(t, 1, read(w, func() int { return w.centre.accepted }))
+	w.Settled(0, all)
+	require.Equal(t, 1, processtest.Read(w, func() int { return w.Centre.Accepted }))
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package clusterclient_test
+package processtest
 
 import "syscall"
 

@@ -1,4 +1,4 @@
-package clusterclient_test
+package processtest
 
 import "syscall"
 

@@ -1,0 +1,80 @@
+package processtest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/follower"
+)
+
+// A Command is what the test tells a child, one JSON object a line. Each is
+// answered by an [Event] of kind "done" with its ID.
+type Command struct {
+	ID   int    `json:"id"`
+	Op   string `json:"op"`
+	Name string `json:"name,omitempty"` // of the cluster
+	Tag  string `json:"tag,omitempty"`  // of a subscription, registration or loop
+
+	// For create.
+	Port     int                      `json:"port,omitempty"`
+	Centre   string                   `json:"centre,omitempty"` // address; "" for none
+	Policy   clusterclient.RolePolicy `json:"policy,omitempty"`
+	Identity []string                 `json:"identity,omitempty"`
+	MaxWait  time.Duration            `json:"max_wait,omitempty"`
+
+	Key     string        `json:"key,omitempty"`
+	Group   string        `json:"group,omitempty"`
+	Data    string        `json:"data,omitempty"`
+	Method  string        `json:"method,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// An Event is something that a child saw, one JSON object a line.
+type Event struct {
+	At   int64  `json:"at"` // Unix nanoseconds
+	Kind string `json:"kind"`
+	ID   int    `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+	Tag  string `json:"tag,omitempty"`
+
+	Status ClusterStatus `json:"status,omitzero"` // kind "role", and answer to "status"
+
+	Data    string            `json:"data,omitempty"` // kind "value"
+	Rev     follower.Revision `json:"rev,omitzero"`
+	Stale   bool              `json:"stale,omitempty"`
+	Deleted bool              `json:"deleted,omitempty"`
+
+	Result Whoami `json:"result,omitzero"` // answer to "invoke", and kind "call"
+
+	Err string   `json:"err,omitempty"`
+	Is  []string `json:"is,omitempty"` // what errors.Is finds in the error
+}
+
+// ClusterStatus is what the tests look at of a clusterclient.Status.
+type ClusterStatus struct {
+	Role      string `json:"role,omitempty"`
+	Term      uint64 `json:"term,omitempty"`
+	LeaderPID int    `json:"leader_pid,omitempty"`
+	Waiting   string `json:"waiting,omitempty"`
+}
+
+var sentinels = map[string]error{
+	"closed": clusterclient.ErrClosed, "no leader": clusterclient.ErrNoLeader,
+	"taken": clusterclient.ErrLeadershipTaken, "identity": clusterclient.ErrIdentityMismatch,
+	"foreign": clusterclient.ErrForeignListener, "unknown": clusterclient.ErrOutcomeUnknown,
+	"deadline": context.DeadlineExceeded,
+}
+
+func (e *Event) fail(err error) {
+	if err == nil {
+		return
+	}
+	e.Err = err.Error()
+	for name, s := range sentinels {
+		if errors.Is(err, s) {
+			e.Is = append(e.Is, name)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package processtest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/leader"
+)
+
+// childProcess is what runs in a child: it does what stdin says, tells stdout
+// what it sees, and ends when stdin does.
+type childProcess struct {
+	out sync.Mutex
+
+	mu      sync.Mutex // guards what follows
+	clients map[string]*clusterclient.Client
+	closers map[string]func() error // by tag
+}
+
+func childMain() {
+	p := &childProcess{clients: map[string]*clusterclient.Client{}, closers: map[string]func() error{}}
+	in := bufio.NewReader(os.Stdin)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			os.Exit(0)
+		}
+		var c Command
+		if err := json.Unmarshal(line, &c); err != nil {
+			panic(err)
+		}
+		if c.Op == "exit" {
+			os.Exit(3)
+		}
+		go func() {
+			e := Event{Kind: "done", ID: c.ID}
+			e.fail(p.do(c, &e))
+			p.emit(e)
+		}()
+	}
+}
+
+// emit writes e, which is one line, at once.
+func (p *childProcess) emit(e Event) {
+	if e.At == 0 {
+		e.At = time.Now().UnixNano()
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		panic(err)
+	}
+	p.out.Lock()
+	defer p.out.Unlock()
+	_, _ = os.Stdout.Write(append(line, '\n'))
+}
+
+func (p *childProcess) client(name string) *clusterclient.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clients[name]
+}
+
+func (p *childProcess) keep(tag string, closer func() error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closers[tag] = closer
+}
+
+func (p *childProcess) take(tag string) func() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer delete(p.closers, tag)
+	return p.closers[tag]
+}
+
+// do does what c says.
+func (p *childProcess) do(c Command, e *Event) error {
+	ctx, cancel := context.Background(), func() {}
+	if c.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
+	}
+	defer cancel()
+	switch c.Op {
+	case "create":
+		return p.create(c)
+	case "listen":
+		return p.listen(c)
+	case "end": // a subscription, registration or loop
+		return p.take(c.Tag)()
+	case "panic":
+		go panic("as told")
+		select {}
+	}
+	client := p.client(c.Name)
+	if client == nil {
+		return fmt.Errorf("%s: no client called %q", c.Op, c.Name)
+	}
+	switch c.Op {
+	case "close":
+		return client.Close()
+	case "resign":
+		return client.Resign(ctx)
+	case "status":
+		e.Status = statusOf(client.Status())
+	case "subscribe":
+		return p.subscribe(ctx, client, c)
+	case "get":
+		v, err := client.Get(ctx, c.Key)
+		e.set(v)
+		return err
+	case "publish":
+		return client.Publish(ctx, c.Key, []byte(c.Data))
+	case "register":
+		r, err := client.Register(ctx, c.Key, []byte(c.Data))
+		if err == nil {
+			p.keep(c.Tag, r.Close)
+		}
+		return err
+	case "invoke":
+		return client.Invoke(ctx, c.Method, c.Data, &e.Result)
+	case "oneway":
+		return client.InvokeOneway(ctx, c.Method, c.Data)
+	case "loop":
+		p.loop(client, c)
+	default:
+		return fmt.Errorf("no operation %q", c.Op)
+	}
+	return nil
+}
+
+func statusOf(st clusterclient.Status) ClusterStatus {
+	return ClusterStatus{Role: st.Role.String(), Term: st.Term, LeaderPID: st.LeaderPID, Waiting: st.Waiting}
+}
+
+func (e *Event) set(v follower.Value) {
+	e.Data, e.Rev, e.Stale, e.Deleted = string(v.Data), v.Revision, v.Stale, v.Deleted
+}
+
+func (p *childProcess) create(c Command) error {
+	opts := []clusterclient.Option{
+		clusterclient.WithRole(c.Policy),
+		clusterclient.WithLogger(hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr})),
+	}
+	if c.Centre != "" {
+		opts = append(opts, clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
+			return openCentre(ctx, c.Centre)
+		}))
+	}
+	if c.Identity != nil {
+		opts = append(opts, clusterclient.WithIdentity(c.Identity...))
+	}
+	if c.MaxWait > 0 {
+		opts = append(opts, clusterclient.WithMaxWait(c.MaxWait))
+	}
+	client, err := clusterclient.Create(c.Name, c.Port, opts...)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.clients[c.Name] = client
+	p.mu.Unlock()
+	told := make(chan struct{}) // the first role is told before create is answered
+	go func() {
+		first := sync.OnceFunc(func() { close(told) })
+		for st := range client.StatusChanges(context.Background()) {
+			p.emit(Event{Kind: "role", Name: c.Name, Status: statusOf(st)})
+			first()
+		}
+	}()
+	<-told
+	return nil
+}
