@@ -168,7 +168,7 @@ func (d *Driver) Stats() Stats {
 	st := Stats{Keys: len(f.keys), Registrations: len(f.regs)}
 	for _, k := range f.keys {
 		k.mu.Lock()
-		st.Subscriptions += k.subs
+		st.Subscriptions += len(k.subs)
 		if v := k.valueLocked(); v.Stale {
 			st.StaleKeys++
 		}
@@ -207,6 +207,11 @@ func (d *Driver) Close() {
 		f.closed = true
 		close(f.done)
 		f.announceLocked()
+		for _, k := range f.keys {
+			k.mu.Lock()
+			k.wakeLocked()
+			k.mu.Unlock()
+		}
 		if l := f.state.Load().link; l != nil {
 			l.endAll(closed)
 		}
