@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
+	"net/netip"
 	"syscall"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
 	"github.com/clusterclient/clusterclient/internal/errs"
-	"github.com/clusterclient/clusterclient/internal/holder"
+	"github.com/clusterclient/clusterclient/internal/peercred"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -188,13 +187,12 @@ func (c *Client) nobody(err error) error {
 
 // portHolder names the process that holds the port.
 func (c *Client) portHolder() string {
-	_, port, _ := net.SplitHostPort(c.address)
-	n, _ := strconv.Atoi(port)
-	p, ok := holder.Find(n)
-	if !ok {
-		return "an unknown process"
+	address, err := netip.ParseAddrPort(c.address)
+	if err != nil {
+		return peercred.Process{}.String()
 	}
-	return fmt.Sprintf("pid %d (%s)", p.PID, p.Program)
+	p, _ := peercred.Listener(address)
+	return p.Process(0).String()
 }
 
 // ask says hello at address, and where that is redirected to, and waits for
