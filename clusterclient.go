@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/build"
 	"github.com/clusterclient/clusterclient/internal/errs"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -33,6 +34,7 @@ type Client struct {
 	driver   *follower.Driver
 	instance []byte
 	status   *statusBoard
+	rejected rejections
 	shared   sharedDir
 
 	cancel context.CancelCauseFunc // ends the roles
@@ -107,15 +109,15 @@ func newClient(name string, port int, o options) *Client {
 	}
 	c.status = newStatusBoard(c)
 	c.shared = newSharedDir(c)
-	if _, ok := o.network.(loopback); ok {
-		c.opts.network = loopback{road{c.shared.open}}
-	}
 	return c
 }
 
 // self is this client as others see it.
 func (c *Client) self() *clusterclientv1.Peer {
-	return &clusterclientv1.Peer{Instance: c.instance, Pid: int64(os.Getpid()), Address: c.status.servedAt()}
+	return &clusterclientv1.Peer{
+		Instance: c.instance, Pid: int64(os.Getpid()), Address: c.status.servedAt(),
+		Program: clean(build.Program()), Build: build.Version(),
+	}
 }
 
 // Resign gives the leadership up and returns when another process leads and

@@ -102,6 +102,13 @@
 // answered is a gRPC status, for package status to read; [FromLeader] tells it
 // from a failure to get an answer.
 //
+// # Seen from outside
+//
+// [Client.Status] tells what this process is, [Client.Stats] what it has done,
+// and [Client.Explain] how the value of a key comes from the upstream to each
+// of its subscribers. [Client.Inspect] tells what the leader knows of its
+// followers and keys, and [Inspect] what there is on a port, for tools.
+//
 // # Who is let in
 //
 // The cluster listens on 127.0.0.1 only. Any process of the host that can

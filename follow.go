@@ -21,6 +21,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
 		Term: func(term uint64) { c.raised(term, who.GetInstance()) },
 	})
+	c.status.ending(err)
 	if ctx.Err() == nil {
 		c.log.Info("leader gone", "term", w.GetTerm(), "leader", describe(who), "reason", err)
 	}
@@ -31,6 +32,9 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 func (c *Client) raised(term uint64, who []byte) {
 	c.term.saw(term, who)
 	if st, _, _, _ := c.status.read(); st.Term != term {
-		c.status.update(func(b *statusBoard) { b.term = term })
+		c.status.update(func(b *statusBoard) {
+			b.term = term
+			b.history.raised(term)
+		})
 	}
 }

@@ -99,7 +99,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	term := ldr.Term()
 	c.term.saw(term, c.instance)
 	srv.setState(func(s *serving) { s.leader = ldr })
-	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, func() { end(errResigned) }})()
+	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, srv.dir.isOwner, func() { end(errResigned) }})()
 	c.log.Info("leading", "term", term, "address", c.status.servedAt())
 
 	var own sync.WaitGroup
@@ -114,6 +114,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	if _, ok := errors.AsType[*supersededError](reason); ok {
 		drain = 0 // whatever still runs here is too late
 	}
+	c.status.ending(reason)
 	c.log.Info("leaving", "term", ldr.Term(), "reason", reason)
 	c.stepDown(srv, ldr, reason.Error(), drain)
 	k.close()

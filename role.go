@@ -240,5 +240,6 @@ func (c *Client) hello() *clusterclientv1.RequestFrame {
 		Protocol: wire.Protocol, Name: c.name, Identity: c.opts.identity, Peer: c.self(),
 		Candidate: c.opts.candidate() && !c.term.yielding(),
 		KnownTerm: term, KnownLeader: leader, LeaderLost: lost,
+		Features: []string{wire.FeatureInquiry},
 	}}}
 }

@@ -88,9 +88,6 @@ func (s *server) listen(lis net.Listener) bool {
 	}
 	s.listeners = append(s.listeners, lis)
 	s.wg.Go(func() { _ = s.grpc.Serve(lis) })
-	if both, ok := lis.(*twoRoads); ok {
-		s.wg.Go(func() { _ = s.grpc.Serve(both.beside) })
-	}
 	return true
 }
 
@@ -267,6 +264,7 @@ func (v *visitor) wait(reason string, changed <-chan struct{}) error {
 }
 
 func (v *visitor) reject(r *clusterclientv1.Reject) error {
+	v.s.c.rejected.count(r.GetCode())
 	return v.send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reject{Reject: r}})
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/build"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -42,6 +44,8 @@ func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // A Status is a snapshot of a client.
 type Status struct {
+	PID     int       `json:"pid"`     // of this process
+	Build   string    `json:"build"`   // version of this library
 	Name    string    `json:"name"`    // of the cluster
 	Address string    `json:"address"` // of the cluster's port
 	Role    Role      `json:"role"`
@@ -72,6 +76,7 @@ type Status struct {
 
 	// The rest is known in the leader's process only.
 
+	OwnsPort     bool           `json:"owns_port,omitempty"` // this client has bound the cluster's port
 	Upstream     UpstreamStatus `json:"upstream,omitzero"`
 	Followers    int            `json:"followers,omitempty"`     // other clients that follow
 	Candidates   int            `json:"candidates,omitempty"`    // how many of those could lead
@@ -89,6 +94,7 @@ type UpstreamStatus struct {
 // A leadership is what a client that leads can be asked and told.
 type leadership struct {
 	*leader.Leader
+	owns   func() bool // the cluster's port
 	resign func()
 }
 
@@ -105,6 +111,7 @@ type statusBoard struct {
 	serving string      // address this client serves at, if it does
 	waiting error
 	over    bool
+	history history
 	changed chan struct{} // closed and replaced when any of these changes
 }
 
@@ -127,10 +134,12 @@ func (b *statusBoard) update(change func(*statusBoard)) {
 // hold makes a role known until the function that it returns is called.
 func (b *statusBoard) hold(role Role, term uint64, who *clusterclientv1.Peer, leading *leadership) (release func()) {
 	b.update(func(b *statusBoard) {
+		b.history.began(role, term, who, time.Since(b.since))
 		b.role, b.term, b.leader, b.leading, b.since, b.waiting = role, term, who, leading, time.Now(), nil
 	})
 	return func() {
 		b.update(func(b *statusBoard) {
+			b.history.ended()
 			b.role, b.term, b.leader, b.leading, b.since = RoleNone, 0, nil, nil, time.Now()
 			b.waiting = errors.New("the last term has just ended")
 		})
@@ -161,6 +170,7 @@ func (b *statusBoard) read() (st Status, l *leadership, changed <-chan struct{},
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st = Status{
+		PID: os.Getpid(), Build: build.Version(),
 		Name: b.c.name, Address: b.c.address, Role: b.role, Since: b.since, Term: b.term,
 		LeaderPID: int(b.leader.GetPid()), LeaderAddress: b.leader.GetAddress(),
 	}
@@ -194,6 +204,7 @@ func (c *Client) fill(st *Status, l *leadership) {
 	stats := l.Stats()
 	st.Term = stats.Term
 	st.OnewayFailed = stats.OnewayFailed
+	st.OwnsPort = l.owns()
 	st.Upstream = UpstreamStatus{Open: true, Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: stats.StaleReason}
 	st.Followers = max(0, len(stats.Followers)-1) // less the leader's own
 	st.Candidates = max(0, stats.Candidates-1)

@@ -30,12 +30,16 @@ func TestStatus(t *testing.T) {
 		require.True(t, leads.Since.Equal(began), "since when a leads: %v, want %v", leads.Since, began)
 		require.True(t, follows.Since.Equal(began.Add(time.Hour)), "since when b follows: %v", follows.Since)
 		leads.Since, follows.Since = time.Time{}, time.Time{}
+		leads.RuntimeDir, follows.RuntimeDir = "", ""
+		require.NotEmpty(t, leads.Build)
 		require.Equal(t, clusterclient.Status{
+			PID: os.Getpid(), Build: leads.Build, OwnsPort: true,
 			Name: clustertest.Name, Address: portAddress, Role: clusterclient.RoleLeader, Term: 1,
 			LeaderPID: os.Getpid(), LeaderAddress: portAddress,
 			Upstream: clusterclient.UpstreamStatus{Open: true, Watches: 1}, Followers: 2, Candidates: 1,
 		}, leads)
 		require.Equal(t, clusterclient.Status{
+			PID: os.Getpid(), Build: leads.Build,
 			Name: clustertest.Name, Address: portAddress, Role: clusterclient.RoleFollower, Term: 1,
 			LeaderPID: os.Getpid(), LeaderAddress: portAddress, Keys: 1, Subscriptions: 2, Registrations: 1,
 		}, follows)

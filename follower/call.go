@@ -36,6 +36,7 @@ var _ grpc.ClientConnInterface = (*Follower)(nil)
 //   - ErrTooLarge, ErrInvalid or ErrClosed.
 func (f *Follower) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	err := f.invoke(ctx, method, args, reply, opts)
+	f.ends.count(err)
 	for _, opt := range opts {
 		if o, ok := opt.(grpc.OnFinishCallOption); ok {
 			o.OnFinish(err)
@@ -77,10 +78,11 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 // the call over, as for Invoke.
 func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) error {
 	r, err := f.call(ctx, method, args, true)
-	if err != nil {
-		return err
+	if err == nil {
+		err = f.answer("invoke", method, &r)
 	}
-	return f.answer("invoke", method, &r)
+	f.ends.count(err)
+	return err
 }
 
 // call makes one call and returns the leader's reply to it.

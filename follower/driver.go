@@ -156,8 +156,10 @@ type Stats struct {
 	Keys          int // subscribed to in this process
 	Subscriptions int
 	StaleKeys     int
+	OldestStale   time.Time // since when the one that is stale for the longest is
 	Registrations int
-	Running       int // calls under way
+	Running       int               // calls under way
+	Calls         map[string]uint64 // that have ended, by gRPC code
 }
 
 // Stats returns a snapshot.
@@ -165,12 +167,15 @@ func (d *Driver) Stats() Stats {
 	f := d.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	st := Stats{Keys: len(f.keys), Registrations: len(f.regs)}
+	st := Stats{Keys: len(f.keys), Registrations: len(f.regs), Calls: f.ends.counts()}
 	for _, k := range f.keys {
 		k.mu.Lock()
 		st.Subscriptions += len(k.subs)
 		if v := k.valueLocked(); v.Stale {
 			st.StaleKeys++
+			if st.OldestStale.IsZero() || v.Since.Before(st.OldestStale) {
+				st.OldestStale = v.Since
+			}
 		}
 		k.mu.Unlock()
 	}
@@ -207,11 +212,6 @@ func (d *Driver) Close() {
 		f.closed = true
 		close(f.done)
 		f.announceLocked()
-		for _, k := range f.keys {
-			k.mu.Lock()
-			k.wakeLocked()
-			k.mu.Unlock()
-		}
 		if l := f.state.Load().link; l != nil {
 			l.endAll(closed)
 		}

@@ -44,6 +44,7 @@ type Follower struct {
 
 	state atomic.Pointer[linkState] // never nil; changed with mu held
 	ids   atomic.Uint64             // of requests and registrations
+	ends  callEnds
 
 	attempts sync.Pool // of *attempt; not of the package, since timers belong to a test's bubble
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
@@ -41,9 +40,10 @@ type Subscription struct {
 	f    *Follower
 	key  *key
 	opts subscribeOptions
-	bell chan struct{} // one slot: poll may have news
+	done chan struct{} // closed by Close
 
 	// Guarded by key.mu.
+	at      int // in key.subs
 	closed  bool
 	seen    uint64 // key.serial of the newest value looked at
 	yielded bool
@@ -60,7 +60,7 @@ type Subscription struct {
 // It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
 // not UTF-8, and for such a group, which may be empty though.
 func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
-	s := &Subscription{f: f, bell: make(chan struct{}, 1)}
+	s := &Subscription{f: f, done: make(chan struct{})}
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, f.fail(errs.Invalid, "subscribe", key, fmt.Errorf("option %d is nil", i))
@@ -97,7 +97,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	}
 	k := f.keys[name]
 	if k == nil {
-		k = &key{f: f, name: name, groups: make(map[string]*group)}
+		k = &key{f: f, name: name, groups: make(map[string]*group), changed: make(chan struct{})}
 		f.keys[name] = k
 		if l := f.state.Load().link; l != nil {
 			l.dueKey(name)
@@ -105,7 +105,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s.key = k
+	s.key, s.at = k, len(k.subs)
 	k.subs = append(k.subs, s)
 	if s.opts.hasGroup {
 		g := k.groups[s.opts.group]
@@ -149,54 +149,51 @@ func (s *Subscription) Value() (Value, bool) {
 // the next call.
 func (s *Subscription) Next(ctx context.Context) (Value, error) {
 	for {
-		v, ok, err := s.poll()
+		v, ok, changed, err := s.poll()
 		if ok || err != nil {
 			return v, err
 		}
 		select {
-		case <-s.bell:
+		case <-changed:
+		case <-s.done:
+		case <-s.f.done:
+			return Value{}, s.f.closedErr("next", s.key.name)
 		case <-ctx.Done():
 			return Value{}, s.f.ended(ctx, "next", s.key.name, s.waitsFor())
 		}
 	}
 }
 
-// wake makes one of those who wait in Next look again.
-func (s *Subscription) wake() {
-	select {
-	case s.bell <- struct{}{}:
-	default:
-	}
-}
-
-// poll returns the next value if there is one. Where another goroutine in Next
-// would find something, too, it is woken.
-func (s *Subscription) poll() (v Value, ok bool, err error) {
+// poll returns the next value if there is one, and else what to wait for.
+func (s *Subscription) poll() (v Value, ok bool, changed <-chan struct{}, err error) {
 	k := s.key
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if s.closed || s.f.isClosed() { // what came before Close is not yielded after it
-		s.wake()
-		return Value{}, false, s.f.closedErr("next", k.name)
+	select {
+	case <-s.f.done: // what came before Close is not yielded after it
+		return Value{}, false, nil, s.f.closedErr("next", k.name)
+	default:
+	}
+	if s.closed {
+		return Value{}, false, nil, s.f.closedErr("next", k.name)
 	}
 	if s.opts.hasGroup {
 		s.acknowledgeLocked()
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
 			s.held = append(s.held, t)
-			s.wake()
-			return t.value, true, nil
+			return t.value, true, nil, nil
 		}
-		return Value{}, false, nil
+		return Value{}, false, k.changed, nil
 	}
 	if k.serial == s.seen {
-		return Value{}, false, nil
+		return Value{}, false, k.changed, nil
 	}
 	s.seen = k.serial
 	if s.yielded && sameValue(&s.last, &k.value) {
-		return Value{}, false, nil
+		return Value{}, false, k.changed, nil
 	}
 	s.yielded, s.last = true, k.value
-	return k.valueLocked(), true, nil
+	return k.valueLocked(), true, nil, nil
 }
 
 func (s *Subscription) acknowledgeLocked() {
@@ -252,10 +249,9 @@ func (s *Subscription) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.wake()
+	close(s.done)
 	tell := false
-	i := slices.Index(k.subs, s)
-	k.subs = slices.Delete(k.subs, i, i+1)
+	s.removeLocked()
 	if s.opts.hasGroup {
 		s.acknowledgeLocked()
 		if g := k.groups[s.opts.group]; g != nil {
@@ -273,6 +269,16 @@ func (s *Subscription) Close() error {
 		l.dueKey(k.name)
 	}
 	return nil
+}
+
+// removeLocked takes s out of its key's subscriptions, whose order does not
+// matter.
+func (s *Subscription) removeLocked() {
+	k, last := s.key, len(s.key.subs)-1
+	k.subs[s.at] = k.subs[last]
+	k.subs[s.at].at = s.at
+	k.subs[last] = nil
+	k.subs = k.subs[:last]
 }
 
 // Get returns the newest value of key and waits, within ctx, for the first

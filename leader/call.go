@@ -39,6 +39,9 @@ func (s *session) start(c *call, run func(*call) *wire.Reply) {
 
 // answer sends the reply; nil when there has been one.
 func (c *call) answer(r *wire.Reply) {
+	if r != nil {
+		c.code = codes.Code(r.Code)
+	}
 	if c.direct == nil || r == nil {
 		c.s.reply(c.id, r)
 		return
@@ -56,6 +59,7 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 	}
 	s.mu.Unlock()
 	if full {
+		s.l.refused.Add(1)
 		return replyError(status.Errorf(codes.ResourceExhausted, "pid %d has %d calls under way already", s.peer.PID, maxCalls))
 	}
 	if s.l.begin(c) {
@@ -69,6 +73,9 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 func (s *session) leave(c *call) {
 	c.turn.end()
 	c.finish()
+	if c.method != nil {
+		c.method.count(s.shard, c.code)
+	}
 	s.forget(c)
 	s.w.Expect(-1)
 	s.l.finish(c)
@@ -123,7 +130,9 @@ func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
 // runOneway answers the call before it runs the handler.
 func (c *call) runOneway() *wire.Reply {
 	c.answer(&wire.Reply{})
-	if r := c.run(); r.Code != 0 {
+	r := c.run()
+	c.code = codes.Code(r.Code)
+	if r.Code != 0 {
 		c.s.l.failed.Add(1)
 		c.s.l.log.Warn("oneway call failed", "method", c.name, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message)
 	}

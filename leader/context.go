@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -32,6 +33,7 @@ type call struct {
 	codec    string
 	payload  []byte
 	metadata []*clusterclientv1.Metadata
+	code     codes.Code // of the answer, or of the end of a oneway call
 
 	mu       sync.Mutex // guards what follows
 	err      error      // why the context has ended

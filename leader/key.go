@@ -41,11 +41,14 @@ type key struct {
 	stale       bool
 	since       time.Time // of the present state
 	reason      string
-	valueSerial uint64   // counts values
-	stateSerial uint64   // counts changes of any kind
-	reported    bool     // by the upstream, in this leadership
-	heard       bool     // reported, or failed, once
-	waiting     []func() // called when heard
+	valueSerial uint64    // counts values
+	stateSerial uint64    // counts changes of any kind
+	changed     time.Time // when the upstream reported the value; zero for one from before
+	updates     uint64    // values reported
+	failures    uint64    // how often the watch has ended by itself
+	reported    bool      // by the upstream, in this leadership
+	heard       bool      // reported, or failed, once
+	waiting     []func()  // called when heard
 }
 
 // join makes sb wait for the values of f's key and starts the watch if there
@@ -140,12 +143,14 @@ func (k *key) lingerOver() {
 	k.l.mu.Lock()
 	defer k.l.mu.Unlock()
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	unused := len(k.subs) == 0
-	k.mu.Unlock()
 	if !unused || k.l.keys[k.name] != k {
 		return
 	}
 	delete(k.l.keys, k.name)
+	k.l.updates += k.updates
+	k.l.failures += k.failures
 	k.l.endLocked(k)
 }
 
@@ -191,8 +196,9 @@ func (k *key) report(u Update) {
 	defer k.answerLocked()
 	news := !k.has || !sameUpdate(k.update, u)
 	if news {
-		k.has, k.update, k.digest = true, u, nil
+		k.has, k.update, k.digest, k.changed = true, u, nil, time.Now()
 		k.valueSerial++
+		k.updates++
 	}
 	if term := k.l.term.Load(); news || k.rev.Term != term {
 		k.rev = wire.Revision{Term: term, Seq: k.l.seq.Add(1)}
@@ -253,12 +259,6 @@ func (k *key) restamp(term uint64) {
 		k.rev.Term = term
 		k.changedLocked()
 	}
-}
-
-func (k *key) staleness() (reason string, stale bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.reason, k.stale
 }
 
 // frameLocked returns the value as it travels: encoded once, sent to all.

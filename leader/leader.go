@@ -71,13 +71,17 @@ type Leader struct {
 	regs    *registrations
 	log     hclog.Logger
 
-	ctx    context.Context // ends with the leadership
-	cancel context.CancelCauseFunc
-	work   sync.WaitGroup // what Close waits for: watches, calls, the heartbeat
-	links  sync.WaitGroup // sessions, which end when their streams do
-	seq    atomic.Uint64  // of the newest revision
-	failed atomic.Uint64  // oneway calls that failed
-	term   atomic.Uint64  // changed with mu held
+	ctx     context.Context // ends with the leadership
+	cancel  context.CancelCauseFunc
+	work    sync.WaitGroup // what Close waits for: watches, calls, the heartbeat
+	links   sync.WaitGroup // sessions, which end when their streams do
+	seq     atomic.Uint64  // of the newest revision
+	failed  atomic.Uint64  // oneway calls that failed
+	term    atomic.Uint64  // changed with mu held
+	since   time.Time
+	joined  atomic.Uint64 // sessions so far
+	refused atomic.Uint64 // calls, for want of room
+	tallies [tallyShards]tally
 
 	// mu guards what follows. It is taken before a key's mutex, that before
 	// a session's, and that before a writer's.
@@ -90,6 +94,8 @@ type Leader struct {
 	leaving  bool
 	closed   bool
 	drained  chan struct{} // closed when leaving and nothing runs
+	updates  uint64        // values that keys which are gone have had
+	failures uint64        // of their watches
 }
 
 // New starts a leadership on up. It fails, without closing up, when up
@@ -106,6 +112,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 		sessions: make(map[string]*session),
 		loose:    make(map[*call]struct{}),
 		drained:  make(chan struct{}),
+		since:    time.Now(),
 	}
 	l.term.Store(cfg.Term)
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())

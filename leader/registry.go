@@ -32,6 +32,7 @@ var _ grpc.ServiceRegistrar = (*Registry)(nil)
 type method struct {
 	name       string
 	idempotent bool
+	ends       [tallyShards]codeTally // of its calls
 	invoke     func(ctx context.Context, decode func(any) error) (any, error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 
@@ -27,16 +28,22 @@ type session struct {
 	ctx       context.Context // ends with the session; calls run under it
 	cancel    context.CancelCauseFunc
 	ended     chan struct{}
+	answers   bool // understands inquiries
+	shard     int  // of the leader's tallies
+	conflated atomic.Uint64
 
-	mu       sync.Mutex // guards what follows; see Leader.mu for the order
-	subs     map[string]*sub
-	due      []due // what has something new for this follower, in order
-	beatDue  bool
-	leaving  *clusterclientv1.Leaving // still to be told
-	calls    map[uint64]*call
-	records  map[*registration]*recordDue
-	tasks    map[uint64]*task // handed over, not acknowledged
-	nextTask uint64
+	mu          sync.Mutex // guards what follows; see Leader.mu for the order
+	subs        map[string]*sub
+	due         []due // what has something new for this follower, in order
+	beatDue     bool
+	leaving     *clusterclientv1.Leaving // still to be told
+	calls       map[uint64]*call
+	inquiries   map[uint64]chan []byte // under way; each channel has one slot
+	nextInquiry uint64
+	unanswered  int // inquiries
+	records     map[*registration]*recordDue
+	tasks       map[uint64]*task // handed over, not acknowledged
+	nextTask    uint64
 }
 
 // due is a piece of present state that a follower has to be told of. It is
@@ -55,7 +62,8 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello) *se
 		ended: make(chan struct{}),
 		subs:  make(map[string]*sub),
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
-		tasks: make(map[uint64]*task),
+		tasks: make(map[uint64]*task), inquiries: make(map[uint64]chan []byte),
+		answers: canAnswer(hello), shard: int(l.joined.Add(1) % tallyShards),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
@@ -126,6 +134,8 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.unsubscribe(k.Unsubscribe.GetKey())
 	case *clusterclientv1.RequestFrame_Ack:
 		s.acknowledge(k.Ack.GetIds())
+	case *clusterclientv1.RequestFrame_Finding:
+		s.takeFinding(k.Finding)
 	case *clusterclientv1.RequestFrame_Cancel:
 		s.cancelCall(k.Cancel.GetId())
 	case *clusterclientv1.RequestFrame_Publish:

@@ -2,6 +2,7 @@ package leader
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -35,6 +36,9 @@ func (sb *sub) appendTo(b *wire.Batch) {
 		return
 	}
 	whole := sb.sentValue != k.valueSerial
+	if whole {
+		sb.countLocked()
+	}
 	sb.sentValue, sb.sentState = k.valueSerial, k.stateSerial
 	if !whole {
 		state := k.stateLocked()
@@ -49,6 +53,22 @@ func (sb *sub) appendTo(b *wire.Batch) {
 		k.mu.Lock()
 		sb.inFlight = false
 		k.mu.Unlock()
+	}
+}
+
+// countLocked counts the value that is about to be sent, and those that the
+// follower never gets because of it. The first value of a subscription says
+// nothing of delays.
+func (sb *sub) countLocked() {
+	t := &sb.s.l.tallies[sb.s.shard]
+	t.sent.Add(1)
+	if sb.sentValue == 0 {
+		return
+	}
+	t.delays.Observe(time.Since(sb.key.changed))
+	if n := sb.behindLocked() - 1; n > 0 {
+		t.conflated.Add(n)
+		sb.s.conflated.Add(n)
 	}
 }
 

@@ -86,11 +86,11 @@ type Registration struct {
 // A Peer is one client in one process of the cluster.
 type Peer struct {
 	// Instance is unique to the client, and new each time one is created.
-	Instance string
+	Instance string `json:"instance"`
 
 	// PID is the operating system's number of its process.
-	PID int
+	PID int `json:"pid"`
 
 	// Since is when the leader first heard of it.
-	Since time.Time
+	Since time.Time `json:"since"`
 }

@@ -21,11 +21,19 @@ func (k *key) watch(ctx context.Context) {
 		if err == nil {
 			err = errors.New("the upstream's watch ended")
 		}
+		k.failed()
 		if k.fail(err.Error()) {
 			k.l.log.Warn("watch failed, trying again", "key", k.name, "error", err)
 		}
 		_ = retry.Wait(ctx)
 	}
+}
+
+// failed counts the end of a watch.
+func (k *key) failed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failures++
 }
 
 // watchOnce runs one Watch. What its sink reports after it returned is

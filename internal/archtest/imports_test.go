@@ -33,16 +33,17 @@ const (
 // below it, and "." is the root package. A package may always import its own
 // tree.
 var mayImport = map[string][]string{
-	".":        {"leader", "follower", "codec", "proto", "internal"},
-	"leader":   {"codec", "proto", "internal"},
-	"follower": {"codec", "proto", "internal"},
+	".":        {"leader", "follower", "inspect", "codec", "proto", "internal"},
+	"leader":   {"inspect", "codec", "proto", "internal"},
+	"follower": {"inspect", "codec", "proto", "internal"},
+	"inspect":  {"internal"},
 	"codec":    {"internal"},
 	"proto":    {},
 	"internal": {"codec", "proto"},
 
 	// Nothing of the library imports these.
 	"clustertest": {".", "leader", "follower", "codec", "proto", "internal"},
-	"cmd":         {".", "leader", "follower", "codec", "proto", "internal"},
+	"cmd":         {".", "leader", "follower", "inspect", "codec", "proto", "internal"},
 
 	// What runs clients in processes of their own, for tests alone.
 	"internal/processtest": {".", "leader", "follower", "codec", "proto", "internal"},

@@ -30,6 +30,9 @@ const (
 	// are opened beside it.
 	SessionKey = "clusterclient-session-bin"
 
+	// FeatureInquiry is the feature, in Hello, of answering inquiries.
+	FeatureInquiry = "inquiry"
+
 	// AnsweredKey is the trailer that a leader sets on each stream it ended
 	// itself. Where it is missing, the leader was lost.
 	AnsweredKey = "clusterclient-answered"

@@ -115,6 +115,14 @@ func (w *Writer) sendLarge(l *largeFrame) {
 	w.Wake()
 }
 
+// Queued returns how many messages wait to be sent, those in pieces included.
+// What pull has to give is not among them.
+func (w *Writer) Queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue) + len(w.large)
+}
+
 // Wake makes the writer call pull soon.
 func (w *Writer) Wake() {
 	select {

@@ -209,6 +209,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Register
 	//	*RequestFrame_Deregister
 	//	*RequestFrame_Chunk
+	//	*RequestFrame_Finding
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -350,6 +351,15 @@ func (x *RequestFrame) GetChunk() *Chunk {
 	return nil
 }
 
+func (x *RequestFrame) GetFinding() *Finding {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Finding); ok {
+			return x.Finding
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -409,6 +419,11 @@ type RequestFrame_Chunk struct {
 	Chunk *Chunk `protobuf:"bytes,11,opt,name=chunk,proto3,oneof"`
 }
 
+type RequestFrame_Finding struct {
+	// finding answers an inquiry.
+	Finding *Finding `protobuf:"bytes,20,opt,name=finding,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -431,6 +446,8 @@ func (*RequestFrame_Deregister) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Chunk) isRequestFrame_Kind() {}
 
+func (*RequestFrame_Finding) isRequestFrame_Kind() {}
+
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -452,6 +469,7 @@ type ResponseFrame struct {
 	//	*ResponseFrame_Reply
 	//	*ResponseFrame_Record
 	//	*ResponseFrame_Chunk
+	//	*ResponseFrame_Inquiry
 	Kind          isResponseFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -620,6 +638,15 @@ func (x *ResponseFrame) GetChunk() *Chunk {
 	return nil
 }
 
+func (x *ResponseFrame) GetInquiry() *Inquiry {
+	if x != nil {
+		if x, ok := x.Kind.(*ResponseFrame_Inquiry); ok {
+			return x.Inquiry
+		}
+	}
+	return nil
+}
+
 type isResponseFrame_Kind interface {
 	isResponseFrame_Kind()
 }
@@ -694,6 +721,12 @@ type ResponseFrame_Chunk struct {
 	Chunk *Chunk `protobuf:"bytes,14,opt,name=chunk,proto3,oneof"`
 }
 
+type ResponseFrame_Inquiry struct {
+	// inquiry asks what the follower holds; sent to those that have the
+	// feature "inquiry".
+	Inquiry *Inquiry `protobuf:"bytes,20,opt,name=inquiry,proto3,oneof"`
+}
+
 func (*ResponseFrame_Pending) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Welcome) isResponseFrame_Kind() {}
@@ -722,6 +755,8 @@ func (*ResponseFrame_Record) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Chunk) isResponseFrame_Kind() {}
 
+func (*ResponseFrame_Inquiry) isResponseFrame_Kind() {}
+
 // Peer is one client in one process.
 type Peer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -730,7 +765,11 @@ type Peer struct {
 	// pid is the operating system's number of its process.
 	Pid int64 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
 	// address is where it serves, empty when it does not.
-	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// program is the name of its executable, for people.
+	Program string `protobuf:"bytes,10,opt,name=program,proto3" json:"program,omitempty"`
+	// build is the version of this library in it, for people.
+	Build         string `protobuf:"bytes,11,opt,name=build,proto3" json:"build,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -782,6 +821,20 @@ func (x *Peer) GetPid() int64 {
 func (x *Peer) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *Peer) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *Peer) GetBuild() string {
+	if x != nil {
+		return x.Build
 	}
 	return ""
 }
@@ -2806,6 +2859,227 @@ func (x *Chunk) GetData() []byte {
 	return nil
 }
 
+// InspectRequest says how much the caller wants to know.
+type InspectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// keys adds the keys that are watched.
+	Keys bool `protobuf:"varint,1,opt,name=keys,proto3" json:"keys,omitempty"`
+	// key, unless empty, adds how its value came to each subscriber.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// followers makes the leader ask each follower what it holds, and wait for
+	// the answers, a second at most.
+	Followers     bool `protobuf:"varint,3,opt,name=followers,proto3" json:"followers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectRequest) Reset() {
+	*x = InspectRequest{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectRequest) ProtoMessage() {}
+
+func (x *InspectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
+func (*InspectRequest) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *InspectRequest) GetKeys() bool {
+	if x != nil {
+		return x.Keys
+	}
+	return false
+}
+
+func (x *InspectRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *InspectRequest) GetFollowers() bool {
+	if x != nil {
+		return x.Followers
+	}
+	return false
+}
+
+// InspectResponse is what the client at the address knows.
+type InspectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// report is the JSON form of inspect.Node. Fields may be added to it.
+	Report        []byte `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectResponse) Reset() {
+	*x = InspectResponse{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectResponse) ProtoMessage() {}
+
+func (x *InspectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
+func (*InspectResponse) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *InspectResponse) GetReport() []byte {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+// Inquiry asks a follower what it holds.
+type Inquiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is repeated in the finding.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// key, unless empty, is the one key that the asker is interested in.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inquiry) Reset() {
+	*x = Inquiry{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inquiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inquiry) ProtoMessage() {}
+
+func (x *Inquiry) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
+func (*Inquiry) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Inquiry) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Inquiry) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// Finding answers an inquiry.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the inquiry.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// report is the JSON form of inspect.Holding. Fields may be added to it.
+	Report        []byte `protobuf:"bytes,15,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Finding) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Finding) GetReport() []byte {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 var File_clusterclient_v1_clusterclient_proto protoreflect.FileDescriptor
 
 const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
@@ -2814,7 +3088,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xea\x04\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xa1\x05\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -2829,8 +3103,9 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"deregister\x18\n" +
 	" \x01(\v2\x1c.clusterclient.v1.DeregisterH\x00R\n" +
 	"deregister\x12/\n" +
-	"\x05chunk\x18\v \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunkB\x06\n" +
-	"\x04kind\"\xf5\x05\n" +
+	"\x05chunk\x18\v \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
+	"\afinding\x18\x14 \x01(\v2\x19.clusterclient.v1.FindingH\x00R\afindingB\x06\n" +
+	"\x04kind\"\xac\x06\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
 	"\awelcome\x18\x02 \x01(\v2\x19.clusterclient.v1.WelcomeH\x00R\awelcome\x128\n" +
@@ -2846,12 +3121,16 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\bprogress\x18\v \x01(\v2\x1a.clusterclient.v1.ProgressH\x00R\bprogress\x12/\n" +
 	"\x05reply\x18\f \x01(\v2\x17.clusterclient.v1.ReplyH\x00R\x05reply\x122\n" +
 	"\x06record\x18\r \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
-	"\x05chunk\x18\x0e \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunkB\x06\n" +
-	"\x04kind\"N\n" +
+	"\x05chunk\x18\x0e \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
+	"\ainquiry\x18\x14 \x01(\v2\x19.clusterclient.v1.InquiryH\x00R\ainquiryB\x06\n" +
+	"\x04kind\"~\n" +
 	"\x04Peer\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\fR\binstance\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x9c\x02\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x18\n" +
+	"\aprogram\x18\n" +
+	" \x01(\tR\aprogram\x12\x14\n" +
+	"\x05build\x18\v \x01(\tR\x05build\"\x9c\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2988,7 +3267,19 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05Chunk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data*\x9e\x01\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"T\n" +
+	"\x0eInspectRequest\x12\x12\n" +
+	"\x04keys\x18\x01 \x01(\bR\x04keys\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
+	"\tfollowers\x18\x03 \x01(\bR\tfollowers\")\n" +
+	"\x0fInspectResponse\x12\x16\n" +
+	"\x06report\x18\x01 \x01(\fR\x06report\"+\n" +
+	"\aInquiry\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"1\n" +
+	"\aFinding\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06report\x18\x0f \x01(\fR\x06report*\x9e\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CODE_IDENTITY_MISMATCH\x10\x01\x12\x19\n" +
@@ -2996,9 +3287,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\rCODE_UPSTREAM\x10\x03\x12\x10\n" +
 	"\fCODE_LEAVING\x10\x04\x12\x11\n" +
 	"\rCODE_PROTOCOL\x10\x05\x12\x11\n" +
-	"\rCODE_NOT_HERE\x10\x062j\n" +
+	"\rCODE_NOT_HERE\x10\x062\xba\x01\n" +
 	"\x14ClusterClientService\x12R\n" +
-	"\aSession\x12 .clusterclient.v1.SessionRequest\x1a!.clusterclient.v1.SessionResponse(\x010\x01BOZMgithub.com/clusterclient/clusterclient/proto/clusterclient/v1;clusterclientv1b\x06proto3"
+	"\aSession\x12 .clusterclient.v1.SessionRequest\x1a!.clusterclient.v1.SessionResponse(\x010\x01\x12N\n" +
+	"\aInspect\x12 .clusterclient.v1.InspectRequest\x1a!.clusterclient.v1.InspectResponseBOZMgithub.com/clusterclient/clusterclient/proto/clusterclient/v1;clusterclientv1b\x06proto3"
 
 var (
 	file_clusterclient_v1_clusterclient_proto_rawDescOnce sync.Once
@@ -3013,7 +3305,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(*SessionRequest)(nil),  // 1: clusterclient.v1.SessionRequest
@@ -3050,6 +3342,10 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Reply)(nil),           // 32: clusterclient.v1.Reply
 	(*Record)(nil),          // 33: clusterclient.v1.Record
 	(*Chunk)(nil),           // 34: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 35: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 36: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 37: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 38: clusterclient.v1.Finding
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	3,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -3065,47 +3361,51 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	30, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
 	31, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
 	34, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	8,  // 13: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	9,  // 14: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	10, // 15: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	11, // 16: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	12, // 17: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	13, // 18: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	14, // 19: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	21, // 20: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	22, // 21: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	23, // 22: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	25, // 23: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	32, // 24: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	33, // 25: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	34, // 26: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	5,  // 27: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	5,  // 28: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	5,  // 29: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	5,  // 30: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 31: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	5,  // 32: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 33: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	17, // 34: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	19, // 35: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	17, // 36: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	15, // 37: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	16, // 38: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	15, // 39: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	16, // 40: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	21, // 41: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	17, // 42: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	26, // 43: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	26, // 44: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	26, // 45: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	5,  // 46: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	1,  // 47: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	2,  // 48: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	48, // [48:49] is the sub-list for method output_type
-	47, // [47:48] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	38, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	8,  // 14: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	9,  // 15: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	10, // 16: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	11, // 17: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	12, // 18: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	13, // 19: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	14, // 20: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	21, // 21: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	22, // 22: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	23, // 23: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	25, // 24: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	32, // 25: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	33, // 26: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	34, // 27: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	37, // 28: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	5,  // 29: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	5,  // 30: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	5,  // 31: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	5,  // 32: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 33: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	5,  // 34: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 35: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	17, // 36: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	19, // 37: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	17, // 38: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	15, // 39: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	16, // 40: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	15, // 41: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	16, // 42: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	21, // 43: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	17, // 44: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	26, // 45: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	26, // 46: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	26, // 47: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	5,  // 48: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	1,  // 49: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	35, // 50: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	2,  // 51: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	36, // 52: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	51, // [51:53] is the sub-list for method output_type
+	49, // [49:51] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -3125,6 +3425,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Register)(nil),
 		(*RequestFrame_Deregister)(nil),
 		(*RequestFrame_Chunk)(nil),
+		(*RequestFrame_Finding)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -3141,6 +3442,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*ResponseFrame_Reply)(nil),
 		(*ResponseFrame_Record)(nil),
 		(*ResponseFrame_Chunk)(nil),
+		(*ResponseFrame_Inquiry)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3148,7 +3450,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ClusterClientService_Session_FullMethodName = "/clusterclient.v1.ClusterClientService/Session"
+	ClusterClientService_Inspect_FullMethodName = "/clusterclient.v1.ClusterClientService/Inspect"
 )
 
 // ClusterClientServiceClient is the client API for ClusterClientService service.
@@ -43,6 +44,9 @@ type ClusterClientServiceClient interface {
 	// Streams of other services are served on the same connection: a follower
 	// names the session in the metadata key "clusterclient-session-bin".
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SessionRequest, SessionResponse], error)
+	// Inspect tells what the client at this address knows of its cluster. It
+	// changes nothing, and needs no session.
+	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
 }
 
 type clusterClientServiceClient struct {
@@ -66,6 +70,16 @@ func (c *clusterClientServiceClient) Session(ctx context.Context, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ClusterClientService_SessionClient = grpc.BidiStreamingClient[SessionRequest, SessionResponse]
 
+func (c *clusterClientServiceClient) Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InspectResponse)
+	err := c.cc.Invoke(ctx, ClusterClientService_Inspect_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterClientServiceServer is the server API for ClusterClientService service.
 // All implementations must embed UnimplementedClusterClientServiceServer
 // for forward compatibility.
@@ -79,6 +93,9 @@ type ClusterClientServiceServer interface {
 	// Streams of other services are served on the same connection: a follower
 	// names the session in the metadata key "clusterclient-session-bin".
 	Session(grpc.BidiStreamingServer[SessionRequest, SessionResponse]) error
+	// Inspect tells what the client at this address knows of its cluster. It
+	// changes nothing, and needs no session.
+	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
 	mustEmbedUnimplementedClusterClientServiceServer()
 }
 
@@ -91,6 +108,9 @@ type UnimplementedClusterClientServiceServer struct{}
 
 func (UnimplementedClusterClientServiceServer) Session(grpc.BidiStreamingServer[SessionRequest, SessionResponse]) error {
 	return status.Error(codes.Unimplemented, "method Session not implemented")
+}
+func (UnimplementedClusterClientServiceServer) Inspect(context.Context, *InspectRequest) (*InspectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Inspect not implemented")
 }
 func (UnimplementedClusterClientServiceServer) mustEmbedUnimplementedClusterClientServiceServer() {}
 func (UnimplementedClusterClientServiceServer) testEmbeddedByValue()                              {}
@@ -120,13 +140,36 @@ func _ClusterClientService_Session_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ClusterClientService_SessionServer = grpc.BidiStreamingServer[SessionRequest, SessionResponse]
 
+func _ClusterClientService_Inspect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InspectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterClientServiceServer).Inspect(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterClientService_Inspect_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterClientServiceServer).Inspect(ctx, req.(*InspectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterClientService_ServiceDesc is the grpc.ServiceDesc for ClusterClientService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var ClusterClientService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "clusterclient.v1.ClusterClientService",
 	HandlerType: (*ClusterClientServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Inspect",
+			Handler:    _ClusterClientService_Inspect_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Session",

@@ -1,0 +1,168 @@
+package clusterclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/clusterclient/clusterclient/inspect"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// inspectTimeout bounds how long one process may take to tell what it knows.
+// A leader waits a second for its followers.
+const inspectTimeout = 3 * time.Second
+
+// Inspect tells what there is on a loopback port of this host, without
+// joining anything: its owner, every name, and of each name what its leader
+// knows, with all keys and what the followers hold. Port 0 is the default port
+// as for [Create]. Of the options those that say how to reach others count.
+//
+// It fails with [ErrNoLeader] when nobody listens and with
+// [ErrForeignListener] when whoever does is no cluster of ours, or does not
+// answer. A leader other than the port's owner that does not answer is in the
+// result, with its trouble.
+func Inspect(ctx context.Context, port int, opts ...Option) (inspect.Cluster, error) {
+	o, port, err := resolve("inspect", port, opts)
+	if err != nil {
+		return inspect.Cluster{}, err
+	}
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	req := &clusterclientv1.InspectRequest{Keys: true, Followers: true}
+	n, err := o.inspectAt(ctx, address, req)
+	if err != nil {
+		return inspect.Cluster{Address: address, At: time.Now()}, err
+	}
+	var others sync.WaitGroup
+	for i := range n.Names {
+		if name := &n.Names[i]; name.State == inspect.Led && name.Leadership == nil {
+			others.Go(func() { o.inspectOther(ctx, name, req) })
+		}
+	}
+	others.Wait()
+	slices.SortFunc(n.Names, func(a, b inspect.Name) int { return strings.Compare(a.Name, b.Name) })
+	return inspect.Cluster{Address: address, At: time.Now(), Owner: n.Self, Names: n.Names}, nil
+}
+
+// inspectOther asks the leader of a name that somebody else told of.
+func (o *options) inspectOther(ctx context.Context, name *inspect.Name, req *clusterclientv1.InspectRequest) {
+	n, err := o.inspectAt(ctx, name.Leader.Address, req)
+	switch {
+	case err != nil:
+		name.Trouble = err.Error()
+	case len(n.Names) == 0 || n.Names[0].Name != name.Name:
+		name.Trouble = fmt.Sprintf("pid %d at %s does not lead the name", n.Self.PID, name.Leader.Address)
+	default:
+		*name = n.Names[0]
+	}
+}
+
+// inspectAt asks whoever listens at address.
+func (o *options) inspectAt(ctx context.Context, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	raw, err := o.network.Dial(ctx, address)
+	if err != nil {
+		return inspect.Node{}, &Error{Code: errs.NoLeader, Op: "inspect", Cause: fmt.Errorf("%w: %w", errNobody, err)}
+	}
+	defer func() { _ = raw.Close() }() // if gRPC never came to use it
+	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
+	if err != nil {
+		return inspect.Node{}, &Error{Code: errs.Unspecified, Op: "inspect", Cause: err}
+	}
+	defer func() { _ = conn.Close() }()
+	n, err := askNode(ctx, conn, req)
+	if err == nil {
+		return n, nil
+	}
+	if status.Code(err) == codes.Unimplemented {
+		return n, &Error{Code: errs.ForeignListener, Op: "inspect", Cause: fmt.Errorf("%s is no cluster of ours, or one of a build that cannot be inspected: %w", address, err)}
+	}
+	return n, &Error{Code: errs.ForeignListener, Op: "inspect", Cause: fmt.Errorf("%s does not answer as a cluster does: %w", address, err)}
+}
+
+// askNode asks the server at the other end of conn.
+func askNode(ctx context.Context, conn grpc.ClientConnInterface, req *clusterclientv1.InspectRequest) (n inspect.Node, err error) {
+	resp, err := clusterclientv1.NewClusterClientServiceClient(conn).Inspect(ctx, req, grpc.ForceCodecV2(wire.Codec{}))
+	if err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(resp.GetReport(), &n); err != nil {
+		return n, fmt.Errorf("the report does not decode: %w", err)
+	}
+	if len(n.Names) == 0 {
+		return n, errors.New("the report is empty")
+	}
+	return n, nil
+}
+
+// Inspect returns what the leader of this client's name knows: its followers
+// and what they hold, and the keys. It fails with [ErrNoLeader] when there is
+// no leader now.
+func (c *Client) Inspect(ctx context.Context) (inspect.Name, error) {
+	n, err := c.askLeader(ctx, &clusterclientv1.InspectRequest{Keys: true, Followers: true})
+	if err != nil {
+		return inspect.Name{}, err
+	}
+	return n.Names[0], nil
+}
+
+// Explain tells how the value of key comes from the upstream to each of its
+// subscribers on the host: whether the upstream is watched and vouches for the
+// value, since when, in which revision the leader holds it, and what each
+// process has of it. A key that nobody subscribes to is explained as
+// unwatched. When there is no leader to ask, the explanation says why and is
+// left with what this process itself holds.
+func (c *Client) Explain(ctx context.Context, key string) (inspect.Explanation, error) {
+	if key == "" {
+		return inspect.Explanation{}, &Error{Code: errs.Invalid, Op: "explain", Name: c.name, Cause: errors.New("a key of 0 bytes")}
+	}
+	if c.closed() {
+		return inspect.Explanation{}, &Error{Code: errs.Closed, Op: "explain", Name: c.name, Key: key}
+	}
+	e := inspect.Explanation{
+		Name: c.name, Key: key, At: time.Now(), Subscribers: []inspect.Subscriber{},
+		Watch: inspect.Watch{State: inspect.Unwatched}, Value: inspect.Value{State: inspect.Unknown},
+	}
+	n, err := c.askLeader(ctx, &clusterclientv1.InspectRequest{Key: key, Followers: true})
+	switch {
+	case err != nil:
+		e.Trouble = err.Error()
+	case n.Explanation != nil:
+		e = *n.Explanation
+	default:
+		e.Trouble = fmt.Sprintf("pid %d: %s %s", n.Self.PID, n.Names[0].State, n.Names[0].Reason)
+	}
+	if h := c.driver.Holding(key); h.Key != nil {
+		e.Here = &h
+	}
+	return e, nil
+}
+
+// askLeader asks the leader that this client has a session with.
+func (c *Client) askLeader(ctx context.Context, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	conn, err := c.driver.Conn()
+	if err != nil {
+		return inspect.Node{}, &Error{Code: errs.NoLeader, Op: "inspect", Name: c.name, Cause: err}
+	}
+	n, err := askNode(ctx, conn, req)
+	if err != nil {
+		return n, &Error{Code: errs.NoLeader, Op: "inspect", Name: c.name, Cause: err}
+	}
+	return n, nil
+}

@@ -1,0 +1,119 @@
+// Package inspect has what can be told of a cluster: who leads, who follows,
+// which keys there are, how old each value is and why. clusterclient.Inspect
+// and Client.Inspect, Client.Explain and the tool clusterctl give it.
+//
+// Everything here is a snapshot. Its JSON form is stable: a field keeps its
+// name and meaning, a field that is empty may be left out, and fields may be
+// added.
+package inspect
+
+import "time"
+
+// A Peer is one client of a cluster in one process.
+type Peer struct {
+	PID      int    `json:"pid"`
+	Instance string `json:"instance,omitempty"` // unique to the client, in hex
+	Address  string `json:"address,omitempty"`  // where it serves; empty when it does not
+	Program  string `json:"program,omitempty"`  // name of the executable
+	Build    string `json:"build,omitempty"`    // version of this library in it
+}
+
+// A Cluster is what a port carries.
+type Cluster struct {
+	Address string    `json:"address"` // of the port
+	At      time.Time `json:"at"`      // of the snapshot
+	Owner   Peer      `json:"owner"`   // has bound the port
+	Names   []Name    `json:"names"`   // in alphabetical order
+}
+
+// The states of a [Name].
+const (
+	Led     = "led"     // somebody leads it
+	Opening = "opening" // its leader is opening the upstream
+	Leaving = "leaving" // its leader is about to go
+	Granted = "granted" // somebody is about to lead it
+	Failed  = "failed"  // its leader's upstream could not be opened
+)
+
+// A Name is one name of a port.
+type Name struct {
+	Name     string `json:"name"`
+	State    string `json:"state"`
+	Reason   string `json:"reason,omitempty"`   // of a state other than led
+	Identity string `json:"identity,omitempty"` // fingerprint, in hex; empty when the name is all there is
+	Term     uint64 `json:"term"`
+	Leader   Peer   `json:"leader"`
+
+	// Leadership is what the leader says of itself; nil when it said nothing,
+	// for the reason Trouble.
+	Leadership *Leadership `json:"leadership,omitempty"`
+	Trouble    string      `json:"trouble,omitempty"`
+}
+
+// A Node is what the client at one address tells.
+type Node struct {
+	Self     Peer   `json:"self"`
+	Port     string `json:"port"`      // address of the cluster's port
+	OwnsPort bool   `json:"owns_port"` // Self has bound it
+
+	// Names has the client's own name first and, when it owns the port, all
+	// others that it knows of.
+	Names []Name `json:"names"`
+
+	// Explanation is of the key that was asked for.
+	Explanation *Explanation `json:"explanation,omitempty"`
+}
+
+// A Leadership is what a leader knows of its term.
+type Leadership struct {
+	Since         time.Time      `json:"since"`
+	Upstream      Upstream       `json:"upstream"`
+	Followers     []Follower     `json:"followers"` // the leader's own first
+	Candidates    int            `json:"candidates"`
+	Subscriptions int            `json:"subscriptions"` // of followers, each key once for each
+	Registrations []Registration `json:"registrations,omitempty"`
+	Running       int            `json:"running"` // calls under way
+	Methods       []Method       `json:"methods,omitempty"`
+	OnewayFailed  uint64         `json:"oneway_failed,omitempty"`
+	Refused       uint64         `json:"refused,omitempty"` // calls, since the leader had too many
+	Keys          []Key          `json:"keys,omitempty"`    // only when asked for
+}
+
+// An Upstream is the state of a leader's upstream.
+type Upstream struct {
+	Open      bool   `json:"open"`
+	Watches   int    `json:"watches"`           // keys watched, each once
+	StaleKeys int    `json:"stale_keys"`        // keys the upstream does not vouch for
+	Trouble   string `json:"trouble,omitempty"` // why, for one of them
+}
+
+// A Method is one that the leader's upstream registered, and how often its
+// handler was run in this leadership.
+type Method struct {
+	Method string            `json:"method"`
+	Calls  map[string]uint64 `json:"calls,omitempty"` // by gRPC code, such as "OK"
+}
+
+// A Registration is something announced upstream on behalf of a process.
+type Registration struct {
+	Key   string `json:"key"`
+	Owner Peer   `json:"owner"`
+}
+
+// A Follower is one client as its leader sees it.
+type Follower struct {
+	Peer
+	Since     time.Time `json:"since"`     // when the leader first heard of it
+	Own       bool      `json:"own"`       // it is the leader's own
+	Candidate bool      `json:"candidate"` // it could lead
+	Keys      int       `json:"keys"`      // that it subscribes to
+	Behind    int       `json:"behind"`    // keys of which it was not sent the newest yet
+	Queued    int       `json:"queued"`    // messages that wait to be sent to it
+	Calls     int       `json:"calls"`     // of it under way
+	Conflated uint64    `json:"conflated"` // values it never got, since a newer one had come
+
+	// Holding is what it says of itself, when it was asked; nil when it did
+	// not answer, for the reason Trouble.
+	Holding *Holding `json:"holding,omitempty"`
+	Trouble string   `json:"trouble,omitempty"`
+}
