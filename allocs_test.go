@@ -23,7 +23,7 @@ const (
 	allocsPerLocalCall   = 14 // within the leader's process
 	allocsPerLoneCall    = 40 // from a follower, with no other call under way
 	allocsPerBatchedCall = 14 // from a follower, one of 512 under way
-	allocsPerDelivery    = 36 // an update, to one follower, with nothing else under way
+	allocsPerDelivery    = 27 // an update, to one follower, with nothing else under way
 )
 
 // overLoopback returns a leader and a follower that share a real port.

@@ -109,6 +109,9 @@ func newClient(name string, port int, o options) *Client {
 	}
 	c.status = newStatusBoard(c)
 	c.shared = newSharedDir(c)
+	if _, ok := o.network.(loopback); ok {
+		c.opts.network = loopback{road{c.shared.open}}
+	}
 	return c
 }
 

@@ -29,15 +29,22 @@ const (
 )
 
 // loopback is the [Network] of the host.
-type loopback struct{}
+type loopback struct{ road road }
 
-func (loopback) Listen(ctx context.Context, address string) (net.Listener, error) {
+func (l loopback) Listen(ctx context.Context, address string) (net.Listener, error) {
 	// Keep-alive probes find dead hosts; both ends are on this one.
 	lc := net.ListenConfig{KeepAlive: -1}
-	return lc.Listen(ctx, "tcp4", address)
+	lis, err := lc.Listen(ctx, "tcp4", address)
+	if err != nil {
+		return nil, err
+	}
+	return l.road.offer(ctx, lis), nil
 }
 
-func (loopback) Dial(ctx context.Context, address string) (net.Conn, error) {
+func (l loopback) Dial(ctx context.Context, address string) (net.Conn, error) {
+	if conn, err := l.road.dial(ctx, address); err == nil {
+		return conn, nil
+	}
 	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
 	conn, err := d.DialContext(ctx, "tcp4", address)
 	if err != nil {

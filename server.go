@@ -88,6 +88,9 @@ func (s *server) listen(lis net.Listener) bool {
 	}
 	s.listeners = append(s.listeners, lis)
 	s.wg.Go(func() { _ = s.grpc.Serve(lis) })
+	if both, ok := lis.(*twoRoads); ok {
+		s.wg.Go(func() { _ = s.grpc.Serve(both.beside) })
+	}
 	return true
 }
 

@@ -212,6 +212,11 @@ func (d *Driver) Close() {
 		f.closed = true
 		close(f.done)
 		f.announceLocked()
+		for _, k := range f.keys {
+			k.mu.Lock()
+			k.wakeLocked()
+			k.mu.Unlock()
+		}
 		if l := f.state.Load().link; l != nil {
 			l.endAll(closed)
 		}

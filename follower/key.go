@@ -20,12 +20,11 @@ type key struct {
 	subs    []*Subscription
 	groups  map[string]*group
 	has     bool
-	value   Value         // with the freshness that the leader told
-	serial  uint64        // counts values that differ from the one before
-	told    *link         // the link on which value was last confirmed
-	trouble error         // why there is no first value yet
-	joins   []uint64      // requests that the next frames to the leader carry
-	changed chan struct{} // closed and replaced when there is news
+	value   Value    // with the freshness that the leader told
+	serial  uint64   // counts values that differ from the one before
+	told    *link    // the link on which value was last confirmed
+	trouble error    // why there is no first value yet
+	joins   []uint64 // requests that the next frames to the leader carry
 }
 
 // withKey calls fn with the key called name, if the process has it.
@@ -83,18 +82,19 @@ func (k *key) askWith(id uint64) {
 
 // take stores a value that the leader sent. An older one, or one that came
 // over a link that is gone, is no news.
-func (k *key) take(l *link, v Value) {
+func (k *key) take(l *link, v *wire.Value) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.has && v.Revision.Compare(k.value.Revision) < 0 {
 		return
 	}
-	if !k.has || !sameValue(&k.value, &v) {
+	if !k.has || !k.value.is(v) {
 		k.serial++
-	} else {
-		v.Data = k.value.Data // let the copy go
+		k.value.Data, k.value.Version, k.value.Deleted = v.Data(), string(v.Version), v.Deleted
 	}
-	k.has, k.value, k.told, k.trouble = true, v, l, nil
+	k.has, k.told, k.trouble = true, l, nil
+	k.value.Revision = v.Revision
+	k.value.setFreshness(v.Freshness)
 	k.wakeLocked()
 }
 
@@ -115,8 +115,9 @@ func (k *key) takeState(l *link, s *clusterclientv1.State) {
 }
 
 func (k *key) wakeLocked() {
-	close(k.changed)
-	k.changed = make(chan struct{})
+	for _, s := range k.subs {
+		s.wake()
+	}
 }
 
 // valueLocked returns the newest value as it is to be seen now: stale, too,

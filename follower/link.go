@@ -93,6 +93,7 @@ func (l *link) run() error {
 // receive takes the leader's frames until the stream fails.
 func (l *link) receive() error {
 	r := wire.NewReceiver(l.stream)
+	r.Values(l.takeValue)
 	for {
 		if err := r.Responses(l.takeReply, l.handle); err != nil {
 			return err
@@ -114,8 +115,6 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		if k.Leaving.GetLast() {
 			l.w.Finish() // what is queued later was certainly not started
 		}
-	case *clusterclientv1.ResponseFrame_Value:
-		l.f.withKey(k.Value.GetKey(), func(key *key) { key.take(l, valueFrom(k.Value)) })
 	case *clusterclientv1.ResponseFrame_State:
 		l.f.withKey(k.State.GetKey(), func(key *key) { key.takeState(l, k.State) })
 	case *clusterclientv1.ResponseFrame_Task:
@@ -126,6 +125,16 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		l.report(k.Inquiry)
 	case *clusterclientv1.ResponseFrame_Record:
 		l.f.record(k.Record)
+	}
+}
+
+// takeValue stores a value; nobody may want it any more.
+func (l *link) takeValue(v *wire.Value) {
+	l.f.mu.Lock()
+	k := l.f.keys[string(v.Key)]
+	l.f.mu.Unlock()
+	if k != nil {
+		k.take(l, v)
 	}
 }
 

@@ -40,7 +40,7 @@ type Subscription struct {
 	f    *Follower
 	key  *key
 	opts subscribeOptions
-	done chan struct{} // closed by Close
+	bell chan struct{} // one slot: poll may have news
 
 	// Guarded by key.mu.
 	at      int // in key.subs
@@ -60,7 +60,7 @@ type Subscription struct {
 // It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
 // not UTF-8, and for such a group, which may be empty though.
 func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
-	s := &Subscription{f: f, done: make(chan struct{})}
+	s := &Subscription{f: f, bell: make(chan struct{}, 1)}
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, f.fail(errs.Invalid, "subscribe", key, fmt.Errorf("option %d is nil", i))
@@ -97,7 +97,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	}
 	k := f.keys[name]
 	if k == nil {
-		k = &key{f: f, name: name, groups: make(map[string]*group), changed: make(chan struct{})}
+		k = &key{f: f, name: name, groups: make(map[string]*group)}
 		f.keys[name] = k
 		if l := f.state.Load().link; l != nil {
 			l.dueKey(name)
@@ -149,51 +149,54 @@ func (s *Subscription) Value() (Value, bool) {
 // the next call.
 func (s *Subscription) Next(ctx context.Context) (Value, error) {
 	for {
-		v, ok, changed, err := s.poll()
+		v, ok, err := s.poll()
 		if ok || err != nil {
 			return v, err
 		}
 		select {
-		case <-changed:
-		case <-s.done:
-		case <-s.f.done:
-			return Value{}, s.f.closedErr("next", s.key.name)
+		case <-s.bell:
 		case <-ctx.Done():
 			return Value{}, s.f.ended(ctx, "next", s.key.name, s.waitsFor())
 		}
 	}
 }
 
-// poll returns the next value if there is one, and else what to wait for.
-func (s *Subscription) poll() (v Value, ok bool, changed <-chan struct{}, err error) {
+// wake makes one of those who wait in Next look again.
+func (s *Subscription) wake() {
+	select {
+	case s.bell <- struct{}{}:
+	default:
+	}
+}
+
+// poll returns the next value if there is one. Where another goroutine in Next
+// would find something, too, it is woken.
+func (s *Subscription) poll() (v Value, ok bool, err error) {
 	k := s.key
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	select {
-	case <-s.f.done: // what came before Close is not yielded after it
-		return Value{}, false, nil, s.f.closedErr("next", k.name)
-	default:
-	}
-	if s.closed {
-		return Value{}, false, nil, s.f.closedErr("next", k.name)
+	if s.closed || s.f.isClosed() { // what came before Close is not yielded after it
+		s.wake()
+		return Value{}, false, s.f.closedErr("next", k.name)
 	}
 	if s.opts.hasGroup {
 		s.acknowledgeLocked()
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
 			s.held = append(s.held, t)
-			return t.value, true, nil, nil
+			s.wake()
+			return t.value, true, nil
 		}
-		return Value{}, false, k.changed, nil
+		return Value{}, false, nil
 	}
 	if k.serial == s.seen {
-		return Value{}, false, k.changed, nil
+		return Value{}, false, nil
 	}
 	s.seen = k.serial
 	if s.yielded && sameValue(&s.last, &k.value) {
-		return Value{}, false, k.changed, nil
+		return Value{}, false, nil
 	}
 	s.yielded, s.last = true, k.value
-	return k.valueLocked(), true, nil, nil
+	return k.valueLocked(), true, nil
 }
 
 func (s *Subscription) acknowledgeLocked() {
@@ -249,7 +252,7 @@ func (s *Subscription) Close() error {
 		return nil
 	}
 	s.closed = true
-	close(s.done)
+	s.wake()
 	tell := false
 	s.removeLocked()
 	if s.opts.hasGroup {

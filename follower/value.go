@@ -54,6 +54,14 @@ func sameValue(a, b *Value) bool {
 	return a.Deleted == b.Deleted && a.Version == b.Version && bytes.Equal(a.Data, b.Data)
 }
 
+// is reports whether w is equal for a subscriber, as [sameValue] does.
+func (v *Value) is(w *wire.Value) bool {
+	if v.Deleted && w.Deleted {
+		return true
+	}
+	return v.Deleted == w.Deleted && v.Version == string(w.Version) && w.Equal(v.Data)
+}
+
 func (v *Value) mark() *clusterclientv1.Mark {
 	return &clusterclientv1.Mark{
 		Revision: v.Revision.ToProto(), Version: []byte(v.Version), Deleted: v.Deleted, Digest: wire.Digest(v.Data),

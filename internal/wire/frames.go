@@ -67,8 +67,11 @@ func sole(frame []byte, num protowire.Number) (body []byte, ok bool) {
 type Receiver struct {
 	stream    Stream
 	assembler Assembler
-	call      Call // used again for each
+	values    func(*Value) // see Values
+	call      Call         // used again for each
 	reply     Reply
+	value     Value
+	whole     bool              // the frame being taken is alone in its memory
 	texts     map[string]string // see text
 }
 
@@ -174,6 +177,9 @@ func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*cluste
 		reply(&r.reply)
 		return nil
 	}
+	if body, ok := sole(frame, valueField); ok && r.values != nil {
+		return r.takeValue(body)
+	}
 	var f clusterclientv1.ResponseFrame
 	if err := proto.Unmarshal(frame, &f); err != nil {
 		return fmt.Errorf("wire: a frame does not decode: %w", err)
@@ -184,9 +190,17 @@ func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*cluste
 		if err != nil || whole == nil {
 			return err
 		}
+		r.whole = true
+		defer func() { r.whole = false }()
 		return r.response(whole, reply, other)
 	case *clusterclientv1.ResponseFrame_Reply: // with something unknown beside it
 		reply(replyFrom(k.Reply))
+	case *clusterclientv1.ResponseFrame_Value:
+		if r.values == nil {
+			other(&f)
+			break
+		}
+		r.values(valueOf(k.Value))
 	default:
 		other(&f)
 	}

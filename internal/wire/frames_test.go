@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"testing"
@@ -42,7 +43,11 @@ func byHand(data []byte) (frames []*clusterclientv1.RequestFrame, err error) {
 
 // repliesByHand reads a SessionResponse as a follower does.
 func repliesByHand(data []byte) (frames []*clusterclientv1.ResponseFrame, err error) {
-	err = NewReceiver(&received{data: data}).Responses(
+	r := NewReceiver(&received{data: data})
+	r.Values(func(v *Value) {
+		frames = append(frames, &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Value{Value: valueProto(v)}})
+	})
+	err = r.Responses(
 		func(p *Reply) {
 			frames = append(frames, &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reply{Reply: replyProto(p)}})
 		},
@@ -64,14 +69,25 @@ func replyProto(p *Reply) *clusterclientv1.Reply {
 	}
 }
 
+func valueProto(v *Value) *clusterclientv1.Value {
+	return &clusterclientv1.Value{
+		Key: string(v.Key), Revision: v.Revision.ToProto(), Version: v.Version, Deleted: v.Deleted,
+		Freshness: proto.CloneOf(v.Freshness), Data: v.Data(),
+	}
+}
+
 // plain returns m without what the hand-written code does not keep: unknown
-// fields, and the difference between no bytes and none set.
+// fields, and the difference between nothing and what was not set.
 func plain[M proto.Message](t *testing.T, m M) M {
 	t.Helper()
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	require.NoError(t, err)
 	out := m.ProtoReflect().New().Interface()
 	require.NoError(t, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, out))
+	if f, ok := out.(*clusterclientv1.ResponseFrame); ok && f.GetValue() != nil {
+		v := f.GetValue()
+		v.Revision, v.Freshness = RevisionFrom(v.GetRevision()).ToProto(), cmp.Or(v.GetFreshness(), &clusterclientv1.Freshness{})
+	}
 	return out.(M)
 }
 
@@ -104,7 +120,16 @@ func responses() []*clusterclientv1.ResponseFrame {
 	reply := func(p *clusterclientv1.Reply) *clusterclientv1.ResponseFrame {
 		return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reply{Reply: p}}
 	}
+	value := func(v *clusterclientv1.Value) *clusterclientv1.ResponseFrame {
+		return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Value{Value: v}}
+	}
 	return []*clusterclientv1.ResponseFrame{
+		value(&clusterclientv1.Value{}),
+		value(&clusterclientv1.Value{
+			Key: "k", Revision: &clusterclientv1.Revision{Term: 2, Sequence: 1 << 63}, Version: []byte{0xff}, Data: []byte("v"),
+			Freshness: &clusterclientv1.Freshness{Stale: true, Since: -1, Reason: "r"},
+		}),
+		value(&clusterclientv1.Value{Key: "d", Deleted: true, Freshness: &clusterclientv1.Freshness{Since: 5}}),
 		reply(&clusterclientv1.Reply{}),
 		reply(&clusterclientv1.Reply{Id: 1, Code: -5, Message: "no", Status: []byte{1}, NotStarted: true, Codec: "proto"}),
 		reply(&clusterclientv1.Reply{Id: 2, Payload: []byte("y"), Header: []*clusterclientv1.Metadata{{Key: "h"}}, Trailer: []*clusterclientv1.Metadata{{Key: "t", Values: [][]byte{{0}}}}}),

@@ -1,16 +1,157 @@
 package wire
 
 import (
+	"bytes"
+	"unicode/utf8"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
+const valueField protowire.Number = 8 // ResponseFrame.value
+
+// Numbers of the fields of Value, Revision and Freshness.
 const (
-	valueField protowire.Number = 8  // ResponseFrame.value
-	dataField  protowire.Number = 15 // Value.data
+	valueKey protowire.Number = iota + 1
+	valueRevision
+	valueVersion
+	valueDeleted
+	valueFreshness
+	valueData protowire.Number = 15
+
+	revisionTerm     protowire.Number = 1
+	revisionSequence protowire.Number = 2
+
+	freshnessStale  protowire.Number = 1
+	freshnessSince  protowire.Number = 2
+	freshnessReason protowire.Number = 3
 )
+
+// A Value is the frame of that name as it was received, taken apart by hand:
+// every follower gets all of them. It is valid, with all that it refers to,
+// until the function that it was given to returns.
+type Value struct {
+	Key       []byte // UTF-8
+	Revision  Revision
+	Version   []byte
+	Deleted   bool
+	Freshness *clusterclientv1.Freshness
+
+	data  []byte
+	alone bool // data shares its memory with nothing else
+}
+
+// Data returns the data, to be kept.
+func (v *Value) Data() []byte {
+	if v.alone {
+		return v.data
+	}
+	return bytes.Clone(v.data)
+}
+
+// Equal reports whether the data is that.
+func (v *Value) Equal(data []byte) bool { return bytes.Equal(v.data, data) }
+
+// Values makes take get the values that r receives, instead of the function
+// for frames that are not replies.
+func (r *Receiver) Values(take func(*Value)) { r.values = take }
+
+func (r *Receiver) takeValue(body []byte) error {
+	v := &r.value
+	fresh := v.Freshness
+	if fresh == nil {
+		fresh = new(clusterclientv1.Freshness)
+	}
+	fresh.Stale, fresh.Since, fresh.Reason = false, 0, ""
+	*v = Value{Freshness: fresh, alone: r.whole}
+	if err := v.parse(body); err != nil {
+		return err
+	}
+	r.values(v)
+	return nil
+}
+
+func (v *Value) parse(body []byte) error {
+	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+		var part []byte
+		switch {
+		case num == valueKey && typ == protowire.BytesType:
+			if v.Key, n = protowire.ConsumeBytes(rest); !utf8.Valid(v.Key) {
+				return errParse
+			}
+		case num == valueRevision && typ == protowire.BytesType:
+			if part, n = protowire.ConsumeBytes(rest); v.Revision.parse(part) != nil {
+				return errParse
+			}
+		case num == valueVersion && typ == protowire.BytesType:
+			v.Version, n = protowire.ConsumeBytes(rest)
+		case num == valueDeleted && typ == protowire.VarintType:
+			var yes uint64
+			yes, n = protowire.ConsumeVarint(rest)
+			v.Deleted = yes != 0
+		case num == valueFreshness && typ == protowire.BytesType:
+			if part, n = protowire.ConsumeBytes(rest); parseFreshness(v.Freshness, part) != nil {
+				return errParse
+			}
+		case num == valueData && typ == protowire.BytesType:
+			v.data, n = protowire.ConsumeBytes(rest)
+		}
+		return n
+	})
+}
+
+func (r *Revision) parse(body []byte) error {
+	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+		switch {
+		case num == revisionTerm && typ == protowire.VarintType:
+			r.Term, n = protowire.ConsumeVarint(rest)
+		case num == revisionSequence && typ == protowire.VarintType:
+			r.Seq, n = protowire.ConsumeVarint(rest)
+		}
+		return n
+	})
+}
+
+// parseFreshness adds what body says to f, as generated code does when a message
+// comes in several parts.
+func parseFreshness(f *clusterclientv1.Freshness, body []byte) error {
+	rare := false
+	err := fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+		switch {
+		case num == freshnessStale && typ == protowire.VarintType:
+			var yes uint64
+			yes, n = protowire.ConsumeVarint(rest)
+			f.Stale = yes != 0
+		case num == freshnessSince && typ == protowire.VarintType:
+			var since uint64
+			since, n = protowire.ConsumeVarint(rest)
+			f.Since = int64(since)
+		case num == freshnessReason && typ == protowire.BytesType:
+			var reason []byte
+			if reason, n = protowire.ConsumeBytes(rest); !utf8.Valid(reason) {
+				return errParse
+			}
+			f.Reason = string(reason)
+		default:
+			rare = true
+		}
+		return n
+	})
+	if !rare || err != nil {
+		return err
+	}
+	return proto.UnmarshalOptions{Merge: true, DiscardUnknown: true}.Unmarshal(body, f)
+}
+
+// valueOf is for a value that generated code has decoded.
+func valueOf(p *clusterclientv1.Value) *Value {
+	return &Value{
+		Key: []byte(p.GetKey()), Revision: RevisionFrom(p.GetRevision()), Version: p.GetVersion(),
+		Deleted: p.GetDeleted(), Freshness: p.GetFreshness(), data: p.GetData(), alone: true,
+	}
+}
 
 // EncodeValue returns the encoded ResponseFrame that carries v with data in
 // the place of v.Data, and the part of it that is data, so that whoever keeps
@@ -19,7 +160,7 @@ func EncodeValue(v *clusterclientv1.Value, data []byte) (frame, tail []byte) {
 	head := proto.Size(v)
 	size := head
 	if len(data) > 0 {
-		size += protowire.SizeTag(dataField) + protowire.SizeBytes(len(data))
+		size += protowire.SizeTag(valueData) + protowire.SizeBytes(len(data))
 	}
 	frame = make([]byte, 0, protowire.SizeTag(valueField)+protowire.SizeBytes(size))
 	frame = protowire.AppendTag(frame, valueField, protowire.BytesType)
@@ -29,7 +170,7 @@ func EncodeValue(v *clusterclientv1.Value, data []byte) (frame, tail []byte) {
 		panic("wire: a value with a key that is not UTF-8: " + err.Error()) // checked on entry
 	}
 	if len(data) > 0 {
-		frame = protowire.AppendTag(frame, dataField, protowire.BytesType)
+		frame = protowire.AppendTag(frame, valueData, protowire.BytesType)
 		frame = protowire.AppendBytes(frame, data)
 	}
 	return frame, frame[len(frame)-len(data):]

@@ -1,0 +1,155 @@
+//go:build unix
+
+package clusterclient_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/processtest"
+)
+
+// realClient creates a client that the system's sockets join to others.
+func realClient(t *testing.T, port int, up *clustertest.Upstream, opts ...clusterclient.Option) *clusterclient.Client {
+	t.Helper()
+	c, err := clusterclient.Create("test", port, append([]clusterclient.Option{clusterclient.WithUpstream(up.Open)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func freePort(t *testing.T) int {
+	lis, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = lis.Close() }()
+	return lis.Addr().(*net.TCPAddr).Port
+}
+
+func sockets(t *testing.T, dir string) []string {
+	files, err := filepath.Glob(filepath.Join(dir, "*.sock"))
+	require.NoError(t, err)
+	return files
+}
+
+// shortDir is a directory whose name leaves room for a socket's.
+func shortDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "cc")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// connectedTo counts the TCP connections to port; -1 where the system does not
+// tell.
+func connectedTo(port int) int {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return -1
+	}
+	n := 0
+	for line := range strings.Lines(string(table)) {
+		col := strings.Fields(line)
+		if strings.HasSuffix(col[2], ":"+strings.ToUpper(strconv.FormatInt(int64(port), 16))) && col[3] == "01" { // TCP_ESTABLISHED
+			n++
+		}
+	}
+	return n
+}
+
+func TestRoadIsTakenWhereItIs(t *testing.T) {
+	dir, port, up := shortDir(t), freePort(t), clustertest.NewUpstream()
+	up.Set("k", "v")
+	leads := realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
+	require.Len(t, sockets(t, dir), 1)
+	info, err := os.Lstat(sockets(t, dir)[0])
+	require.NoError(t, err)
+	require.Equal(t, os.ModeSocket, info.Mode().Type())
+
+	follows := realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
+	mustBecome(t, follows, clusterclient.RoleFollower)
+	mustYield(t, mustSubscribe(t, follows, "k"), "v")
+	require.LessOrEqual(t, connectedTo(port), 0, "TCP connections to the leader")
+
+	elsewhere := realClient(t, port, up, clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir))
+	mustYield(t, mustSubscribe(t, elsewhere, "k"), "v")
+	require.NotZero(t, connectedTo(port), "TCP connections to the leader")
+
+	require.NoError(t, elsewhere.Close())
+	require.NoError(t, leads.Close())
+	mustBecome(t, follows, clusterclient.RoleLeader)
+	require.Len(t, sockets(t, dir), 1, "the next leader's")
+	require.NoError(t, follows.Close())
+	require.Empty(t, sockets(t, dir), "sockets that nobody listens on")
+}
+
+// A socket left by a process that was killed keeps nobody waiting, and one
+// that belongs to somebody else is not removed.
+func TestRoadLeftByTheDead(t *testing.T) {
+	dir, port, up := shortDir(t), freePort(t), clustertest.NewUpstream()
+	up.Set("k", "v")
+	leads := realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
+	ours := sockets(t, dir)[0]
+	leave := func(path string) {
+		_ = os.Remove(path)
+		lis, err := net.Listen("unix", path)
+		require.NoError(t, err)
+		lis.(*net.UnixListener).SetUnlinkOnClose(false)
+		require.NoError(t, lis.Close())
+		old := time.Now().Add(-time.Hour)
+		require.NoError(t, os.Chtimes(path, old, old))
+	}
+	leave(ours)
+	follows := realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
+	mustYield(t, mustSubscribe(t, follows, "k"), "v")
+	require.NotZero(t, connectedTo(port), "TCP connections to the leader")
+	require.NoError(t, follows.Close())
+	require.NoError(t, leads.Close())
+	require.Len(t, sockets(t, dir), 1, "a socket of somebody else")
+
+	leave(filepath.Join(dir, "elsewhere.sock"))
+	living, err := net.Listen("unix", filepath.Join(dir, "living.sock"))
+	require.NoError(t, err)
+	defer func() { _ = living.Close() }()
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(filepath.Join(dir, "living.sock"), old, old))
+	leads = realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
+	require.Equal(t, []string{ours, filepath.Join(dir, "living.sock")}, sockets(t, dir))
+	require.NoError(t, leads.Close())
+	require.Equal(t, []string{filepath.Join(dir, "living.sock")}, sockets(t, dir))
+}
+
+// A path that is too long for a socket, or a directory that is gone, leaves
+// the port.
+func TestRoadImpossible(t *testing.T) {
+	long := filepath.Join(shortDir(t), strings.Repeat("x", 120))
+	require.NoError(t, os.Mkdir(long, 0o700))
+	port, up := freePort(t), clustertest.NewUpstream()
+	up.Set("k", "v")
+	realClient(t, port, up, clusterclient.WithRuntimeDir(long))
+	follows := realClient(t, port, up, clusterclient.WithRuntimeDir(long))
+	mustYield(t, mustSubscribe(t, follows, "k"), "v")
+}
+
+func TestProcessRoadTakeover(t *testing.T) {
+	w := processtest.New(t)
+	w.Centre.Set("k", "v")
+	all := w.Start(3)
+	leader, term := w.Settled(0, all)
+	require.LessOrEqual(t, connectedTo(w.Port), 0, "TCP connections to the leader")
+	for len(all) > 1 {
+		leader.Kill()
+		all = processtest.Without(all, leader)
+		leader, term = w.Settled(term, all)
+		require.Equal(t, "v", leader.Must(command{Op: "get", Key: "k"}).Data)
+	}
+	require.LessOrEqual(t, connectedTo(w.Port), 0, "TCP connections to the leader")
+}
