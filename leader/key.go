@@ -1,12 +1,12 @@
 package leader
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/large"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -36,7 +36,7 @@ type key struct {
 	has         bool // a value is known
 	rev         wire.Revision
 	update      Update
-	frame       []byte // the value as it travels; nil until someone needs it
+	head        []byte // the value as it travels, but for its data; nil until someone needs it
 	digest      []byte // of update.Data; nil until someone needs it
 	stale       bool
 	since       time.Time // of the present state
@@ -188,13 +188,18 @@ func (k *key) report(u Update) {
 	if u.Deleted {
 		u.Data = nil
 	}
-	// The upstream may use its buffer again. A copy can take a while, and
-	// sessions must not wait for the mutex meanwhile.
-	u.Data = bytes.Clone(u.Data)
+	// To compare and to copy can take a while, and sessions must not wait for
+	// the mutex meanwhile. One watch reports at a time.
+	k.mu.Lock()
+	has, old := k.has, k.update
+	k.mu.Unlock()
+	news := !has || !sameUpdate(old, u)
+	if news {
+		u.Data = large.Clone(u.Data) // the upstream may use its buffer again
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer k.answerLocked()
-	news := !k.has || !sameUpdate(k.update, u)
 	if news {
 		k.has, k.update, k.digest, k.changed = true, u, nil, time.Now()
 		k.valueSerial++
@@ -245,7 +250,7 @@ func (k *key) setStateLocked(stale bool, reason string) {
 // changedLocked tells everybody, in their own time, that there is news.
 func (k *key) changedLocked() {
 	k.stateSerial++
-	k.frame = nil
+	k.head = nil
 	for sb := range k.subs {
 		sb.s.addDue(sb)
 	}
@@ -261,12 +266,13 @@ func (k *key) restamp(term uint64) {
 	}
 }
 
-// frameLocked returns the value as it travels: encoded once, sent to all.
-func (k *key) frameLocked() []byte {
-	if k.frame == nil {
-		k.frame, k.update.Data = wire.EncodeValue(k.valueLocked(), k.update.Data)
+// headLocked returns the value as it travels, but for its data: encoded once,
+// sent to all.
+func (k *key) headLocked() []byte {
+	if k.head == nil {
+		k.head = wire.EncodeValue(k.valueLocked(), len(k.update.Data))
 	}
-	return k.frame
+	return k.head
 }
 
 // valueLocked returns the value without its data.
@@ -304,5 +310,5 @@ func sameUpdate(a, b Update) bool {
 	if a.Deleted && b.Deleted {
 		return true
 	}
-	return a.Version == b.Version && a.Deleted == b.Deleted && bytes.Equal(a.Data, b.Data)
+	return a.Version == b.Version && a.Deleted == b.Deleted && large.Equal(a.Data, b.Data)
 }

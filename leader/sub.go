@@ -46,10 +46,10 @@ func (sb *sub) appendTo(b *wire.Batch) {
 		b.Add(state)
 		return
 	}
-	frame := k.frameLocked()
+	head, data := k.headLocked(), k.update.Data
 	sb.inFlight = true
 	k.mu.Unlock()
-	if !sb.s.w.SendEncoded(b, frame, sb.arrived) {
+	if !sb.s.w.SendValue(b, head, data, sb.arrived) {
 		k.mu.Lock()
 		sb.inFlight = false
 		k.mu.Unlock()

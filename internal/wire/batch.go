@@ -29,6 +29,7 @@ const (
 // encoded form.
 type Batch struct {
 	buf    *[]byte
+	piece  []byte // follows buf; not copied, since it is large
 	handed []*atomic.Bool
 }
 
@@ -88,10 +89,11 @@ func openFrame(out []byte, num protowire.Number, size int) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(out, num, protowire.BytesType), uint64(size))
 }
 
-// AddEncoded appends a frame that is encoded already.
-func (b *Batch) AddEncoded(frame []byte) {
+// addParts appends a frame that is encoded already, in two parts.
+func (b *Batch) addParts(head, data []byte) {
 	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)
-	*b.buf = protowire.AppendBytes(out, frame)
+	out = protowire.AppendVarint(out, uint64(len(head)+len(data)))
+	*b.buf = append(append(out, head...), data...)
 }
 
 // Full reports whether the batch ought to be sent before more is added.
@@ -111,6 +113,23 @@ func (b *Batch) take() *[]byte {
 	buf := b.buf
 	b.buf = nil
 	return buf
+}
+
+// slice is take for gRPC.
+func (b *Batch) slice() mem.BufferSlice {
+	s := mem.BufferSlice{mem.NewBuffer(b.take(), buffers)}
+	if len(b.piece) > 0 {
+		s = append(s, mem.SliceBuffer(b.piece))
+	}
+	return s
+}
+
+// bytes is take for whoever needs one piece of memory, of just its size.
+func (b *Batch) bytes() []byte {
+	data := append(make([]byte, 0, len(*b.buf)+len(b.piece)), *b.buf...)
+	data = append(data, b.piece...)
+	b.release()
+	return data
 }
 
 // release returns the bytes of a batch that is not sent.

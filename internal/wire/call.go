@@ -51,7 +51,7 @@ func (c *Call) Fits() bool { return c.size() <= MaxFrame-frameRest }
 func (w *Writer) SendCall(c *Call, handed *atomic.Bool) {
 	size := c.size()
 	if size > chunkSize {
-		w.sendLarge(&largeFrame{frame: c.appendTo(openFrame(nil, callField, size)), handed: handed})
+		w.sendLarge(&largeFrame{data: c.appendTo(openFrame(nil, callField, size)), handed: handed})
 		return
 	}
 	w.mu.Lock()

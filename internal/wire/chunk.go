@@ -13,11 +13,13 @@ import (
 // a broken peer cannot make the receiver hold any number of half frames.
 const maxOpen = 1024
 
-// addChunk appends a frame of kind chunk. The piece is copied once.
-func (b *Batch) addChunk(field protowire.Number, id uint64, size int, piece []byte) {
+// addChunk appends a frame of kind chunk, whose data is lead and then piece,
+// which is not copied. Nothing can be added to the batch after it.
+func (b *Batch) addChunk(field protowire.Number, id uint64, size int, lead, piece []byte) {
+	data := len(lead) + len(piece)
 	chunk := protowire.SizeTag(1) + protowire.SizeVarint(id) +
 		protowire.SizeTag(2) + protowire.SizeVarint(uint64(size)) +
-		protowire.SizeTag(15) + protowire.SizeBytes(len(piece))
+		protowire.SizeTag(15) + protowire.SizeBytes(data)
 	frame := protowire.SizeTag(field) + protowire.SizeBytes(chunk)
 
 	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)
@@ -29,7 +31,9 @@ func (b *Batch) addChunk(field protowire.Number, id uint64, size int, piece []by
 	out = protowire.AppendTag(out, 2, protowire.VarintType)
 	out = protowire.AppendVarint(out, uint64(size))
 	out = protowire.AppendTag(out, 15, protowire.BytesType)
-	*b.buf = protowire.AppendBytes(out, piece)
+	out = protowire.AppendVarint(out, uint64(data))
+	out = append(out, lead...)
+	*b.buf, b.piece = out, piece
 }
 
 // An Assembler puts the chunks of one stream together. The zero value is

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -42,8 +41,7 @@ func (p *PipeEnd) SendMsg(m any) error {
 	var data []byte
 	switch m := m.(type) {
 	case *Batch:
-		data = bytes.Clone(*m.buf) // a batch's buffer is larger than most batches
-		m.release()
+		data = m.bytes()
 	case proto.Message:
 		var err error
 		if data, err = proto.Marshal(m); err != nil {

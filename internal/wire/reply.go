@@ -52,7 +52,7 @@ func (p *Reply) Fits() bool { return p.size() <= MaxFrame-frameRest }
 func (w *Writer) SendReply(p *Reply) {
 	size := p.size()
 	if size > chunkSize {
-		w.sendLarge(&largeFrame{frame: p.appendTo(openFrame(nil, replyField, size))})
+		w.sendLarge(&largeFrame{data: p.appendTo(openFrame(nil, replyField, size))})
 		return
 	}
 	w.mu.Lock()

@@ -153,25 +153,22 @@ func valueOf(p *clusterclientv1.Value) *Value {
 	}
 }
 
-// EncodeValue returns the encoded ResponseFrame that carries v with data in
-// the place of v.Data, and the part of it that is data, so that whoever keeps
-// the frame need not keep data as well.
-func EncodeValue(v *clusterclientv1.Value, data []byte) (frame, tail []byte) {
-	head := proto.Size(v)
-	size := head
-	if len(data) > 0 {
-		size += protowire.SizeTag(valueData) + protowire.SizeBytes(len(data))
+// EncodeValue returns the encoded ResponseFrame that carries v with size bytes
+// of data, all but the data itself, which is its end.
+func EncodeValue(v *clusterclientv1.Value, size int) []byte {
+	rest := proto.Size(v)
+	body := rest
+	if size > 0 {
+		body += protowire.SizeTag(valueData) + protowire.SizeBytes(size)
 	}
-	frame = make([]byte, 0, protowire.SizeTag(valueField)+protowire.SizeBytes(size))
-	frame = protowire.AppendTag(frame, valueField, protowire.BytesType)
-	frame = protowire.AppendVarint(frame, uint64(size))
-	frame, err := proto.MarshalOptions{}.MarshalAppend(frame, v)
+	head := make([]byte, 0, protowire.SizeTag(valueField)+protowire.SizeBytes(body)-size)
+	head = openFrame(head, valueField, body)
+	head, err := proto.MarshalOptions{}.MarshalAppend(head, v)
 	if err != nil {
 		panic("wire: a value with a key that is not UTF-8: " + err.Error()) // checked on entry
 	}
-	if len(data) > 0 {
-		frame = protowire.AppendTag(frame, valueData, protowire.BytesType)
-		frame = protowire.AppendBytes(frame, data)
+	if size > 0 {
+		head = openFrame(head, valueData, size)
 	}
-	return frame, frame[len(frame)-len(data):]
+	return head
 }

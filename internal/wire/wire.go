@@ -64,7 +64,7 @@ func (Codec) Name() string { return protocodec.Name }
 // Marshal passes the bytes of a Batch on and encodes any other message.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	if b, ok := v.(*Batch); ok {
-		return mem.BufferSlice{mem.NewBuffer(b.take(), buffers)}, nil
+		return b.slice(), nil
 	}
 	return fallback.Marshal(v)
 }

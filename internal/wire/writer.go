@@ -36,8 +36,9 @@ type Writer struct {
 
 type largeFrame struct {
 	id     uint64
-	frame  []byte
-	sent   int
+	size   int
+	head   []byte // what is to be sent of it, first this
+	data   []byte
 	handed *atomic.Bool
 	after  []proto.Message // go out behind it
 	done   func()
@@ -64,7 +65,7 @@ func (w *Writer) Send(frame proto.Message, handed *atomic.Bool) {
 	if size := proto.Size(frame); size > chunkSize {
 		encoded, err := proto.Marshal(frame)
 		if err == nil {
-			w.sendLarge(&largeFrame{frame: encoded, handed: handed})
+			w.sendLarge(&largeFrame{data: encoded, handed: handed})
 		}
 		return
 	}
@@ -93,20 +94,21 @@ func (w *Writer) SendAfter(first *atomic.Bool, frame proto.Message) {
 	w.Wake()
 }
 
-// SendEncoded sends a frame that is encoded already, from within pull. A small
-// one is added to b at once. For a large one it returns true; done is then
-// called, from [Writer.Run], when the last piece has gone to the transport.
-// frame must not change until then.
-func (w *Writer) SendEncoded(b *Batch, frame []byte, done func()) (large bool) {
-	if len(frame) <= chunkSize {
-		b.AddEncoded(frame)
+// SendValue sends a frame that is encoded already, all but data at its end, from
+// within pull. A small one is added to b at once. For a large one it returns
+// true; done is then called, from [Writer.Run], when the last piece has gone to
+// the transport. Large data is not copied; neither part may change any more.
+func (w *Writer) SendValue(b *Batch, head, data []byte, done func()) (large bool) {
+	if len(head)+len(data) <= chunkSize {
+		b.addParts(head, data)
 		return false
 	}
-	w.sendLarge(&largeFrame{frame: frame, done: done})
+	w.sendLarge(&largeFrame{head: head, data: data, done: done})
 	return true
 }
 
 func (w *Writer) sendLarge(l *largeFrame) {
+	l.size = len(l.head) + len(l.data)
 	w.mu.Lock()
 	w.nextChunk++
 	l.id = w.nextChunk
@@ -204,24 +206,21 @@ func (w *Writer) next() (b *Batch, done func(), finished bool) {
 // addChunkLocked appends the next piece of the large frame whose turn it is.
 func (w *Writer) addChunkLocked(b *Batch) (done func()) {
 	l := w.large[0]
-	piece := l.frame[l.sent:min(l.sent+chunkSize, len(l.frame))]
-	l.sent += len(piece)
+	head, piece := l.head, l.data[:min(chunkSize, len(l.data))]
+	l.head, l.data = nil, l.data[len(piece):]
 	w.large = w.large[1:]
-	if l.sent < len(l.frame) {
+	b.addChunk(w.chunkField, l.id, l.size, head, piece)
+	if len(l.data) > 0 {
 		w.large = append(w.large, l)
-	} else {
-		if l.handed != nil {
-			b.handed = append(b.handed, l.handed)
-		}
-		done = l.done
+		return nil
 	}
-	b.addChunk(w.chunkField, l.id, len(l.frame), piece)
-	if l.sent == len(l.frame) {
-		for _, frame := range l.after {
-			b.Add(frame)
-		}
+	if l.handed != nil {
+		b.handed = append(b.handed, l.handed)
 	}
-	return done
+	for _, frame := range l.after {
+		w.tailLocked().Add(frame)
+	}
+	return l.done
 }
 
 func (w *Writer) tailLocked() *Batch {

@@ -33,8 +33,7 @@ func (g *gated) SendMsg(m any) error {
 		return g.err
 	}
 	b := m.(*Batch)
-	data := bytes.Clone(*b.buf)
-	b.release()
+	data := b.bytes()
 	select {
 	case g.batches <- data:
 		return nil
@@ -115,7 +114,7 @@ func TestWriterLetsSmallPassLarge(t *testing.T) {
 				}
 			}
 		}
-		require.Equal(t, []string{"large in batch 18", "after large in batch 18", "larger in batch 29"}, completed)
+		require.Equal(t, []string{"large in batch 18", "after large in batch 19", "larger in batch 29"}, completed)
 		synctest.Wait()
 		require.GreaterOrEqual(t, pulled, 30, "times that the writer asked for what is due")
 	})
@@ -181,9 +180,9 @@ func TestWriterEnds(t *testing.T) {
 	})
 }
 
-// TestWriterSendEncoded checks what becomes of values, which are encoded once
+// TestWriterSendValue checks what becomes of values, which are encoded once
 // for all.
-func TestWriterSendEncoded(t *testing.T) {
+func TestWriterSendValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGated(t)
 		var w *Writer
@@ -191,10 +190,9 @@ func TestWriterSendEncoded(t *testing.T) {
 		sizes := []int{0, 1, 5 * chunkSize}
 		w = NewResponseWriter(g, func(b *Batch) {
 			for i, size := range sizes {
-				frame, tail := EncodeValue(&clusterclientv1.Value{Key: strconv.Itoa(i)}, make([]byte, size))
-				require.Len(t, tail, size)
-				large := w.SendEncoded(b, frame, func() { done.Store(true) })
-				require.Equal(t, size > chunkSize, large, "SendEncoded of %d bytes says large", size)
+				head := EncodeValue(&clusterclientv1.Value{Key: strconv.Itoa(i)}, size)
+				large := w.SendValue(b, head, make([]byte, size), func() { done.Store(true) })
+				require.Equal(t, size > chunkSize, large, "SendValue of %d bytes says large", size)
 			}
 			sizes = nil
 		})
