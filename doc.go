@@ -67,7 +67,15 @@
 // A value is fresh while the upstream vouches for it, and stale otherwise: when
 // there is no leader, when the leader is silent or has lost its upstream, or
 // when a new leader has not heard of the key yet. [follower.Value] says which,
-// since when and why. Nothing is taken away for being stale.
+// since when, why, and where the value comes from. Nothing is taken away for
+// being stale, unless the subscription asks for it:
+//
+//   - [follower.WithStates] yields changes of the state as well;
+//   - [follower.MaxStale] fails with [ErrStale] when a value has been stale for
+//     too long, [follower.FailClosed] when it is stale at all;
+//   - [follower.Validate] passes over bad values: the last good one stays;
+//   - [follower.KeepOnEmpty] keeps the last value for a while when the upstream
+//     suddenly reports nothing.
 //
 // [follower.QueueGroup] is the other kind of subscription: each update goes to
 // exactly one member of the group.
@@ -98,7 +106,7 @@
 // # Errors
 //
 // Errors are an [*Error] or wrap one; errors.Is finds the sentinels such as
-// [ErrNoLeader] and [ErrClosed] in them. What a handler or the upstream
+// [ErrNoLeader], [ErrStale] and [ErrClosed] in them. What a handler or the upstream
 // answered is a gRPC status, for package status to read; [FromLeader] tells it
 // from a failure to get an answer.
 //

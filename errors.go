@@ -45,6 +45,14 @@ var (
 	// ErrNoCandidate: Resign found no process that could lead instead.
 	ErrNoCandidate = errs.ErrNoCandidate
 
+	// ErrStale: the value has been stale for longer than [follower.MaxStale]
+	// allows.
+	ErrStale = errs.ErrStale
+
+	// ErrRejected: [follower.Validate] said no to a value. It is found in the
+	// Reason of the value that stands in for it.
+	ErrRejected = errs.ErrRejected
+
 	// ErrDeleted: the key does not exist upstream. [Get] and [Watch] report a
 	// deletion with it, since their values have no place for one.
 	ErrDeleted = errors.New("clusterclient: key does not exist")

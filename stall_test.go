@@ -27,6 +27,32 @@ func newStallable(cluster *clustertest.Cluster) *stallable {
 // option makes a client use s.
 func (s *stallable) option() clusterclient.Option { return clusterclient.WithNetwork(s) }
 
+// listening makes a client that leads use s: what its followers are to read is
+// held up.
+func (s *stallable) listening() clusterclient.Option {
+	return clusterclient.WithNetwork(stallableListening{s})
+}
+
+type stallableListening struct{ *stallable }
+
+func (s stallableListening) Listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := s.Host.Listen(ctx, address)
+	return stallableListener{l, s.stallable}, err
+}
+
+type stallableListener struct {
+	net.Listener
+	s *stallable
+}
+
+func (l stallableListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &stallableConn{Conn: c, s: l.s, closed: make(chan struct{})}, nil
+}
+
 func (s *stallable) stall() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

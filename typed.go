@@ -2,6 +2,7 @@ package clusterclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -17,8 +18,9 @@ import (
 // or []byte.
 //
 // A value that cannot be a T is yielded as an error: one that is [ErrDeleted]
-// for a key that does not exist, [ErrInvalid] for bytes that do not decode.
-// The loop goes on after those. Any other error is the last pair.
+// for a key that does not exist, [ErrInvalid] for bytes that do not decode, and
+// [ErrStale] for one that [follower.MaxStale] forbids. The loop goes on after
+// those. Any other error is the last pair.
 func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.SubscribeOption) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
@@ -30,11 +32,14 @@ func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.S
 		defer func() { _ = sub.Close() }()
 		for {
 			v, err := sub.Next(ctx)
-			if err != nil {
+			t := zero
+			if err == nil {
+				t, err = decode[T](c, v)
+			} else if e, ok := errors.AsType[*Error](err); !ok || e.Code != errs.Stale {
 				yield(zero, err)
 				return
 			}
-			if !yield(decode[T](c, v)) {
+			if !yield(t, err) {
 				return
 			}
 		}
@@ -44,8 +49,8 @@ func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.S
 // Get returns the newest value of key, decoded as [Watch] does it. It waits for
 // the first value, within ctx, and as long as a call without a deadline waits.
 // The value may be stale; [follower.Follower.Get] tells.
-func Get[T any](ctx context.Context, c *Client, key string) (T, error) {
-	v, err := c.Get(ctx, key)
+func Get[T any](ctx context.Context, c *Client, key string, opts ...follower.SubscribeOption) (T, error) {
+	v, err := c.Get(ctx, key, opts...)
 	if err != nil {
 		var zero T
 		return zero, err

@@ -65,12 +65,10 @@ func (f *Follower) attach(l *link) bool {
 	l.gapSince = f.state.Load().since
 	f.state.Store(&linkState{link: l, since: time.Now()})
 	f.announceLocked()
-	for name, k := range f.keys {
+	for name := range f.keys {
 		l.dueKey(name)
-		k.mu.Lock()
-		k.wakeLocked()
-		k.mu.Unlock()
 	}
+	f.wakeKeysLocked()
 	f.replayLocked(l)
 	return true
 }
@@ -88,6 +86,7 @@ func (f *Follower) detach(l *link, err error) {
 		reason := fmt.Errorf("the leader, %s, is gone: %w", l, plain(err))
 		f.state.Store(&linkState{since: time.Now(), reason: reason})
 		f.announceLocked()
+		f.wakeKeysLocked()
 	}
 }
 
@@ -124,7 +123,7 @@ func (d *Driver) Newest(key string) (Value, bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.value, k.has
+	return k.valueLocked(), k.has
 }
 
 // Records returns the registrations of the cluster, as the last leader knew
@@ -212,11 +211,7 @@ func (d *Driver) Close() {
 		f.closed = true
 		close(f.done)
 		f.announceLocked()
-		for _, k := range f.keys {
-			k.mu.Lock()
-			k.wakeLocked()
-			k.mu.Unlock()
-		}
+		f.wakeKeysLocked()
 		if l := f.state.Load().link; l != nil {
 			l.endAll(closed)
 		}

@@ -20,11 +20,14 @@ type key struct {
 	subs    []*Subscription
 	groups  map[string]*group
 	has     bool
-	value   Value    // with the freshness that the leader told
-	serial  uint64   // counts values that differ from the one before
-	told    *link    // the link on which value was last confirmed
-	trouble error    // why there is no first value yet
-	joins   []uint64 // requests that the next frames to the leader carry
+	value   Value     // with the freshness that the leader told
+	serial  uint64    // counts values that differ from the one before
+	told    *link     // the link on which value was last confirmed
+	trouble error     // why there is no first value yet
+	keepers int       // subscriptions with KeepOnEmpty
+	kept    *Value    // the newest one before the upstream had nothing; nil unless there are keepers
+	emptied time.Time // when that was
+	joins   []uint64  // requests that the next frames to the leader carry
 }
 
 // withKey calls fn with the key called name, if the process has it.
@@ -89,6 +92,7 @@ func (k *key) take(l *link, v *wire.Value) {
 		return
 	}
 	if !k.has || !k.value.is(v) {
+		k.keepLocked(v.Deleted || v.Equal(nil))
 		k.serial++
 		k.value.Data, k.value.Version, k.value.Deleted = v.Data(), string(v.Version), v.Deleted
 	}
@@ -134,18 +138,34 @@ func (k *key) valueLocked() Value {
 		v.Reason = errors.New("not confirmed by the new leader yet")
 		v.setStale(st.link.gapSince)
 	default:
-		beat := time.Unix(0, st.link.lastBeat.Load())
-		if time.Since(beat) > staleAfter {
+		if since, silent := st.link.silence.silent(); silent {
 			v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: errors.New("the leader, " + st.link.String() + ", is silent")}
-			v.setStale(beat.Add(staleAfter))
+			v.setStale(since)
 		}
 	}
 	return v
 }
 
-// setStale makes v stale since t, unless it was before.
-func (v *Value) setStale(t time.Time) {
-	if !v.Stale {
-		v.Stale, v.Since = true, t
+// settlingSince returns since when it is being found out whether somebody
+// vouches for the value; false when that is known.
+func (k *key) settlingSinceLocked() (since time.Time, settling bool) {
+	switch st := k.f.state.Load(); {
+	case st.link == nil:
+		return st.since, true
+	case k.told != st.link, k.value.pending:
+		return st.link.gapSince, true
+	}
+	return time.Time{}, false
+}
+
+// keepLocked is called before another value, which may be empty, becomes the
+// key's. It remembers the one that is erased.
+func (k *key) keepLocked(empty bool) {
+	switch {
+	case !empty || k.keepers == 0:
+		k.kept = nil
+	case k.has && !k.value.isEmpty():
+		kept := k.value
+		k.kept, k.emptied = &kept, time.Now()
 	}
 }

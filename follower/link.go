@@ -28,12 +28,12 @@ type link struct {
 	idempotent map[string]bool
 	gapSince   time.Time // when the link before this one was lost
 
-	ctx      context.Context // ends, with the reason, when the link is lost
-	lose     context.CancelCauseFunc
-	leaving  atomic.Bool  // the leader takes no new calls
-	lastBeat atomic.Int64 // Unix nanoseconds
-	term     atomic.Uint64
-	onTerm   func(uint64)
+	ctx     context.Context // ends, with the reason, when the link is lost
+	lose    context.CancelCauseFunc
+	leaving atomic.Bool // the leader takes no new calls
+	silence silence
+	term    atomic.Uint64
+	onTerm  func(uint64)
 
 	mu      sync.Mutex // guards what follows
 	due     []string   // keys whose wanted state the leader has to be told
@@ -55,7 +55,7 @@ func newLink(f *Follower, lk Link) *link {
 	}
 	l.term.Store(lk.Welcome.GetTerm())
 	l.ctx, l.lose = context.WithCancelCause(context.Background())
-	l.lastBeat.Store(time.Now().UnixNano())
+	l.silence.start(f)
 	l.w = wire.NewRequestWriter(lk.Stream, l.pull)
 	if lk.Direct != nil {
 		l.direct = lk.Direct(l.takeReply)
@@ -84,6 +84,7 @@ func (l *link) run() error {
 		}
 	})
 	err := l.receive()
+	l.silence.stop()
 	cancel(err)
 	l.close()
 	sender.Wait()
@@ -105,7 +106,7 @@ func (l *link) receive() error {
 func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 	switch k := f.GetKind().(type) {
 	case *clusterclientv1.ResponseFrame_Heartbeat:
-		l.lastBeat.Store(time.Now().UnixNano())
+		l.silence.end()
 		if t := k.Heartbeat.GetTerm(); t > l.term.Load() {
 			l.term.Store(t)
 			l.onTerm(t)

@@ -3,35 +3,12 @@ package follower
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"unicode/utf8"
+	"time"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
-
-// A SubscribeOption changes what a subscription yields.
-type SubscribeOption func(*subscribeOptions)
-
-type subscribeOptions struct {
-	group    string
-	hasGroup bool
-}
-
-// QueueGroup makes the subscription a member of the queue group called name.
-// Each update of the key goes to exactly one member of the group in the whole
-// cluster, instead of to every subscriber. The value that the key has when the
-// group is formed is no update; [Subscription.Value] has it.
-//
-// An update counts as dealt with when its member asks for the next one, or
-// closes. It is handed to another member when its member dies before. What
-// waits in the leader when the leader itself dies is lost, but for the newest
-// update; and one that was dealt with at that very moment may be handed out
-// again.
-func QueueGroup(name string) SubscribeOption {
-	return func(o *subscribeOptions) { o.group, o.hasGroup = name, true }
-}
 
 // A Subscription yields the values of one key. It lives until it, or its
 // Client, is closed, across takeovers. Its methods are safe for concurrent
@@ -42,11 +19,15 @@ type Subscription struct {
 	opts subscribeOptions
 	bell chan struct{} // one slot: poll may have news
 
+	created time.Time
+	gate    *gate // nil without Validate
+
 	// Guarded by key.mu.
 	at      int // in key.subs
 	closed  bool
 	seen    uint64 // key.serial of the newest value looked at
 	yielded bool
+	refused bool    // ErrStale was the last thing said
 	last    Value   // yielded
 	held    []*task // yielded and not acknowledged
 }
@@ -60,18 +41,15 @@ type Subscription struct {
 // It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
 // not UTF-8, and for such a group, which may be empty though.
 func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
-	s := &Subscription{f: f, bell: make(chan struct{}, 1)}
-	for i, opt := range opts {
-		if opt == nil {
-			return nil, f.fail(errs.Invalid, "subscribe", key, fmt.Errorf("option %d is nil", i))
-		}
-		opt(&s.opts)
+	s := &Subscription{f: f, bell: make(chan struct{}, 1), created: time.Now()}
+	if err := s.opts.apply(opts); err != nil {
+		return nil, f.fail(errs.Invalid, "subscribe", key, err)
 	}
 	if err := f.checkKey("subscribe", key); err != nil {
 		return nil, err
 	}
-	if g := s.opts.group; !utf8.ValidString(g) || len(g) > maxKey {
-		return nil, f.fail(errs.Invalid, "subscribe", key, errors.New("the queue group's name is not UTF-8, or longer than 4096 bytes"))
+	if s.opts.validate != nil {
+		s.gate = &gate{validate: s.opts.validate}
 	}
 	if ctx.Err() != nil {
 		return nil, f.ended(ctx, "subscribe", key, nil)
@@ -107,6 +85,9 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	defer k.mu.Unlock()
 	s.key, s.at = k, len(k.subs)
 	k.subs = append(k.subs, s)
+	if s.opts.keep > 0 {
+		k.keepers++
+	}
 	if s.opts.hasGroup {
 		g := k.groups[s.opts.group]
 		if g == nil {
@@ -131,34 +112,52 @@ func (s *Subscription) join(ctx context.Context) error {
 }
 
 // Value returns the newest value known of the key, whether or not Next has
-// returned it; false when none is known yet. It never blocks.
+// returned it, and however stale it is; false when none is known yet. With
+// [Validate] or [KeepOnEmpty] it is the value that those let through. It never
+// blocks.
 func (s *Subscription) Value() (Value, bool) {
-	s.key.mu.Lock()
+	s.lockJudged()
 	defer s.key.mu.Unlock()
-	return s.key.valueLocked(), s.key.has
+	v, has, _ := s.viewLocked()
+	return v, has
 }
 
 // Next returns the newest value that this subscription has not returned yet,
 // and waits for one if there is none. The first call returns the present
 // value. A reader that is slow misses values in between, never the newest one.
 // A value equal to the one returned last, in data, version and deletion, is
-// not returned again.
+// not returned again, but for what [WithStates] and [MaxStale] say.
 //
 // It fails when ctx ends, with an error that is ctx's and says what was being
-// waited for, and with ErrClosed. A value that arrives later is returned by
-// the next call.
+// waited for, with ErrClosed, and with ErrStale as [MaxStale] says. A value
+// that arrives later is returned by the next call.
 func (s *Subscription) Next(ctx context.Context) (Value, error) {
 	for {
-		v, ok, err := s.poll()
-		if ok || err != nil {
-			return v, err
+		g := s.poll()
+		if g.ok || g.err != nil {
+			return g.value, g.err
 		}
-		select {
-		case <-s.bell:
-		case <-ctx.Done():
-			return Value{}, s.f.ended(ctx, "next", s.key.name, s.waitsFor())
+		if err := s.wait(ctx, &g); err != nil {
+			return Value{}, err
 		}
 	}
+}
+
+// wait returns nil when there may be something else to see.
+func (s *Subscription) wait(ctx context.Context, g *glance) error {
+	var later <-chan time.Time
+	if !g.again.IsZero() {
+		t := time.NewTimer(time.Until(g.again))
+		defer t.Stop()
+		later = t.C
+	}
+	select {
+	case <-s.bell:
+	case <-later:
+	case <-ctx.Done():
+		return s.f.ended(ctx, "next", s.key.name, s.waitsFor())
+	}
+	return nil
 }
 
 // wake makes one of those who wait in Next look again.
@@ -169,34 +168,56 @@ func (s *Subscription) wake() {
 	}
 }
 
+// A glance is what Next finds at one moment.
+type glance struct {
+	value Value
+	ok    bool // value is to be returned
+	err   error
+	again time.Time // when to look again, even if nobody wakes; zero for never
+}
+
 // poll returns the next value if there is one. Where another goroutine in Next
 // would find something, too, it is woken.
-func (s *Subscription) poll() (v Value, ok bool, err error) {
+func (s *Subscription) poll() glance {
 	k := s.key
-	k.mu.Lock()
+	s.lockJudged()
 	defer k.mu.Unlock()
 	if s.closed || s.f.isClosed() { // what came before Close is not yielded after it
 		s.wake()
-		return Value{}, false, s.f.closedErr("next", k.name)
+		return glance{err: s.f.closedErr("next", k.name)}
 	}
 	if s.opts.hasGroup {
 		s.acknowledgeLocked()
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
 			s.held = append(s.held, t)
 			s.wake()
-			return t.value, true, nil
+			return glance{value: t.value, ok: true}
 		}
-		return Value{}, false, nil
+		return glance{}
 	}
-	if k.serial == s.seen {
-		return Value{}, false, nil
+	if k.serial == s.seen && !s.opts.looksTwice() {
+		return glance{}
 	}
 	s.seen = k.serial
-	if s.yielded && sameValue(&s.last, &k.value) {
-		return Value{}, false, nil
+	return s.glanceLocked()
+}
+
+// glanceLocked decides whether the value as this subscription sees it is to be
+// returned.
+func (s *Subscription) glanceLocked() glance {
+	v, has, again := s.viewLocked()
+	g := glance{again: again}
+	if !has || s.tooStaleLocked(&v, &g) {
+		return g
 	}
-	s.yielded, s.last = true, k.value
-	return k.valueLocked(), true, nil
+	same := s.yielded && sameValue(&s.last, &v)
+	if same && !s.refused && (!s.opts.states || sameState(&s.last, &v)) {
+		return g
+	}
+	s.yielded, s.refused, s.last = true, false, v
+	v.Repeated = same
+	g.value, g.ok = v, true
+	return g
 }
 
 func (s *Subscription) acknowledgeLocked() {
@@ -213,7 +234,12 @@ func (s *Subscription) waitsFor() error {
 	k := s.key
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	v, has, _ := s.viewLocked()
 	switch st := k.f.state.Load(); {
+	case s.refused:
+		return s.staleError(&v)
+	case s.gate != nil && !has && s.gate.why != nil:
+		return s.gate.why
 	case st.link == nil:
 		return k.f.noLeader()
 	case !k.has && k.trouble != nil:
@@ -227,12 +253,12 @@ func (s *Subscription) waitsFor() error {
 
 // Values yields what [Subscription.Next] returns until ctx ends, the
 // subscription is closed, or the loop is left. The last pair then has the
-// reason, unless the loop was left.
+// reason, unless the loop was left. ErrStale, see [MaxStale], does not end it.
 func (s *Subscription) Values(ctx context.Context) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
 		for {
 			v, err := s.Next(ctx)
-			if !yield(v, err) || err != nil {
+			if !yield(v, err) || err != nil && !onlyStale(err) {
 				return
 			}
 		}
@@ -255,6 +281,11 @@ func (s *Subscription) Close() error {
 	s.wake()
 	tell := false
 	s.removeLocked()
+	if s.opts.keep > 0 {
+		if k.keepers--; k.keepers == 0 {
+			k.kept = nil
+		}
+	}
 	if s.opts.hasGroup {
 		s.acknowledgeLocked()
 		if g := k.groups[s.opts.group]; g != nil {
@@ -286,16 +317,22 @@ func (s *Subscription) removeLocked() {
 
 // Get returns the newest value of key and waits, within ctx, for the first
 // one. Without a deadline it waits as long as a call does. The value may be
-// stale, and may be a deletion; both are marked. Following a key with Get
-// costs less while the process has a subscription to it.
-func (f *Follower) Get(ctx context.Context, key string) (Value, error) {
-	s, err := f.Subscribe(ctx, key)
+// stale, and may be a deletion; both are marked. With [MaxStale] it fails with
+// ErrStale as Next does; [WithStates] makes no difference, and [QueueGroup] is
+// refused. Following a key with Get costs less while the process has a
+// subscription to it.
+func (f *Follower) Get(ctx context.Context, key string, opts ...SubscribeOption) (Value, error) {
+	var o subscribeOptions
+	if err := o.apply(opts); err == nil && o.hasGroup {
+		return Value{}, f.fail(errs.Invalid, "get", key, errors.New("a queue group hands out updates, not the present value"))
+	}
+	s, err := f.Subscribe(ctx, key, opts...)
 	if err != nil {
 		return Value{}, err
 	}
 	defer func() { _ = s.Close() }()
-	if v, ok := s.Value(); ok {
-		return v, nil
+	if g := s.poll(); g.ok || g.err != nil {
+		return g.value, g.err
 	}
 	ctx, cancel := f.withTimeout(ctx)
 	defer cancel()

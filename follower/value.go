@@ -3,6 +3,7 @@ package follower
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -41,9 +42,58 @@ type Value struct {
 	Since time.Time
 
 	// Reason is why the value is stale, nil when it is fresh. errors.Is finds
-	// ErrNoLeader in it when the leader is gone, rather than its upstream.
+	// ErrNoLeader in it when the leader is gone, rather than its upstream, and
+	// ErrRejected when [Validate] said no to a newer one.
 	Reason error
+
+	// Origin is where the value comes from.
+	Origin Origin
+
+	// Repeated is true when the subscription has returned the same value
+	// before, and only its state is news; see [WithStates] and [MaxStale].
+	Repeated bool
+
+	pending bool // stale only because the upstream has not been heard yet
 }
+
+// An Origin is where a value comes from.
+type Origin int
+
+const (
+	// OriginLive is the upstream, which reports the value now. Values are
+	// fresh when they are live, and when they are an override.
+	OriginLive Origin = iota + 1
+
+	// OriginMemory is what the leader, or this process, remembers: the
+	// upstream reported the value earlier.
+	OriginMemory
+
+	// OriginSnapshot is a file written in an earlier life of the cluster; the
+	// upstream has not been heard since.
+	OriginSnapshot
+
+	// OriginOverride is a file that the operator wrote, whatever the upstream
+	// says.
+	OriginOverride
+)
+
+// String returns "live", "memory", "snapshot" or "override".
+func (o Origin) String() string {
+	switch o {
+	case OriginLive:
+		return "live"
+	case OriginMemory:
+		return "memory"
+	case OriginSnapshot:
+		return "snapshot"
+	case OriginOverride:
+		return "override"
+	}
+	return fmt.Sprintf("Origin(%d)", int(o))
+}
+
+// MarshalText returns the origin's name, for JSON.
+func (o Origin) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // sameValue reports whether two values are equal for a subscriber. Deletions
 // are, whatever their version.
@@ -82,4 +132,39 @@ func (v *Value) setFreshness(f *clusterclientv1.Freshness) {
 	if v.Stale {
 		v.Reason = errors.New(f.GetReason())
 	}
+	v.Origin, v.pending = Origin(f.GetOrigin()), f.GetPending()
+	if v.Origin == 0 { // an older build's
+		v.Origin = OriginLive
+	}
+	v.settleOrigin()
 }
+
+// settleOrigin keeps a stale value from passing for a live one.
+func (v *Value) settleOrigin() {
+	if v.Stale && v.Origin == OriginLive {
+		v.Origin = OriginMemory
+	}
+}
+
+// setStale makes v stale since t, unless it was before.
+func (v *Value) setStale(t time.Time) {
+	if !v.Stale {
+		v.Stale, v.Since = true, t
+	}
+	v.settleOrigin()
+}
+
+// sameState reports whether two values can be trusted alike.
+func sameState(a, b *Value) bool {
+	return a.Stale == b.Stale && a.Origin == b.Origin && a.Since.Equal(b.Since) && text(a.Reason) == text(b.Reason)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// isEmpty reports whether the upstream says that there is nothing.
+func (v *Value) isEmpty() bool { return v.Deleted || len(v.Data) == 0 }

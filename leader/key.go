@@ -290,7 +290,9 @@ func (k *key) stateLocked() *clusterclientv1.ResponseFrame {
 }
 
 func (k *key) freshnessLocked() *clusterclientv1.Freshness {
-	return &clusterclientv1.Freshness{Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason}
+	return &clusterclientv1.Freshness{
+		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard,
+	}
 }
 
 func (k *key) markLocked() *clusterclientv1.Mark {

@@ -19,10 +19,6 @@ import (
 // workerCommand is the first argument of a worker process.
 const workerCommand = "worker"
 
-// freshnessEvery is how often a worker looks whether its value has turned
-// stale: a subscription yields values, and that is not another value.
-const freshnessEvery = 100 * time.Millisecond
-
 // A console joins a worker to the supervisor.
 type console struct {
 	orders chan order
@@ -76,28 +72,26 @@ func (c *console) send(r report) {
 	_ = c.out.Encode(r) // fails when the supervisor is gone; read sees that, too
 }
 
-// received reports a value that the subscription yielded.
+// received reports what the subscription yielded: a value, or the same one in
+// another state.
 func (c *console) received(v follower.Value) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := c.last
-	next.Value, next.Known, next.Deleted = string(v.Data), true, v.Deleted
-	next.Version, next.Seen = v.Version, time.Now()
+	next.Value, next.Known, next.Deleted, next.Version = string(v.Data), true, v.Deleted, v.Version
+	if !v.Repeated {
+		next.Seen = time.Now()
+	}
 	next.trust(v)
 	c.reportLocked(next)
 }
 
-// look reports what has changed apart from the value.
-func (c *console) look(client *clusterclient.Client, sub *follower.Subscription) {
-	status := client.Status()
-	v, _ := sub.Value()
+// changed reports the role.
+func (c *console) changed(status clusterclient.Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := c.last
 	next.Role, next.Term, next.Waiting = status.Role.String(), status.Term, status.Waiting
-	if next.Known && v.Version == next.Version {
-		next.trust(v) // else it is about to be received
-	}
 	c.reportLocked(next)
 }
 
@@ -117,23 +111,19 @@ func (s *state) trust(v follower.Value) {
 	}
 }
 
-// attach reports on client and sub, and carries orders out, until the function
+// attach reports the role of client, and carries orders out, until the function
 // that it returns is called.
-func (c *console) attach(ctx context.Context, client *clusterclient.Client, sub *follower.Subscription) (detach func()) {
+func (c *console) attach(ctx context.Context, client *clusterclient.Client) (detach func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for range client.StatusChanges(ctx) {
-			c.look(client, sub)
+		for status := range client.StatusChanges(ctx) {
+			c.changed(status)
 		}
 	})
 	wg.Go(func() {
-		tick := time.NewTicker(freshnessEvery)
-		defer tick.Stop()
 		for {
 			select {
-			case <-tick.C:
-				c.look(client, sub)
 			case o := <-c.orders:
 				c.send(report{Answer: obey(ctx, client, o)})
 			case <-ctx.Done():

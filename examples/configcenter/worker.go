@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/leader"
 	"github.com/clusterclient/clusterclient/upstream/etcd"
 )
@@ -33,11 +34,11 @@ func work(ctx context.Context, endpoint string, port int, c *console) error {
 	}
 	defer client.Close()
 
-	sub, err := client.Subscribe(ctx, key)
+	sub, err := client.Subscribe(ctx, key, follower.WithStates())
 	if err != nil {
 		return err
 	}
-	defer c.attach(ctx, client, sub)() // reports the role and takes orders
+	defer c.attach(ctx, client)() // reports the role and takes orders
 
 	for value, err := range sub.Values(ctx) {
 		if err != nil {

@@ -26,6 +26,8 @@ const (
 	TooLarge
 	Invalid
 	NoCandidate
+	Stale
+	Rejected
 	Upstream // the upstream, or a handler that stands for it, said no
 	Remote   // the leader's answer to a call: Cause is a gRPC status
 	Canceled // the caller's context ended
@@ -42,13 +44,15 @@ var (
 	ErrTooLarge         = errors.New("clusterclient: too large")
 	ErrInvalid          = errors.New("clusterclient: invalid argument")
 	ErrNoCandidate      = errors.New("clusterclient: nobody else can lead")
+	ErrStale            = errors.New("clusterclient: value too stale")
+	ErrRejected         = errors.New("clusterclient: value rejected by validation")
 )
 
 var sentinels = map[Code]error{
 	Closed: ErrClosed, NoLeader: ErrNoLeader, LeadershipTaken: ErrLeadershipTaken,
 	IdentityMismatch: ErrIdentityMismatch, ForeignListener: ErrForeignListener,
 	OutcomeUnknown: ErrOutcomeUnknown, TooLarge: ErrTooLarge, Invalid: ErrInvalid,
-	NoCandidate: ErrNoCandidate,
+	NoCandidate: ErrNoCandidate, Stale: ErrStale, Rejected: ErrRejected,
 }
 
 // An Error says what was tried, with which cluster and key or method, and why

@@ -64,7 +64,7 @@ func (r *Receiver) takeValue(body []byte) error {
 	if fresh == nil {
 		fresh = new(clusterclientv1.Freshness)
 	}
-	fresh.Stale, fresh.Since, fresh.Reason = false, 0, ""
+	fresh.Stale, fresh.Since, fresh.Reason, fresh.Origin, fresh.Pending = false, 0, "", 0, false
 	*v = Value{Freshness: fresh, alone: r.whole}
 	if err := v.parse(body); err != nil {
 		return err

@@ -99,6 +99,67 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{0}
 }
 
+// Origin is where a value comes from.
+type Origin int32
+
+const (
+	// ORIGIN_UNSPECIFIED: live when fresh, and else memory.
+	Origin_ORIGIN_UNSPECIFIED Origin = 0
+	// ORIGIN_LIVE: the upstream reports it.
+	Origin_ORIGIN_LIVE Origin = 1
+	// ORIGIN_MEMORY: the upstream reported it earlier, to some leader.
+	Origin_ORIGIN_MEMORY Origin = 2
+	// ORIGIN_SNAPSHOT: a file that a leader wrote in an earlier life.
+	Origin_ORIGIN_SNAPSHOT Origin = 3
+	// ORIGIN_OVERRIDE: a file that the operator wrote.
+	Origin_ORIGIN_OVERRIDE Origin = 4
+)
+
+// Enum value maps for Origin.
+var (
+	Origin_name = map[int32]string{
+		0: "ORIGIN_UNSPECIFIED",
+		1: "ORIGIN_LIVE",
+		2: "ORIGIN_MEMORY",
+		3: "ORIGIN_SNAPSHOT",
+		4: "ORIGIN_OVERRIDE",
+	}
+	Origin_value = map[string]int32{
+		"ORIGIN_UNSPECIFIED": 0,
+		"ORIGIN_LIVE":        1,
+		"ORIGIN_MEMORY":      2,
+		"ORIGIN_SNAPSHOT":    3,
+		"ORIGIN_OVERRIDE":    4,
+	}
+)
+
+func (x Origin) Enum() *Origin {
+	p := new(Origin)
+	*p = x
+	return p
+}
+
+func (x Origin) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Origin) Descriptor() protoreflect.EnumDescriptor {
+	return file_clusterclient_v1_clusterclient_proto_enumTypes[1].Descriptor()
+}
+
+func (Origin) Type() protoreflect.EnumType {
+	return &file_clusterclient_v1_clusterclient_proto_enumTypes[1]
+}
+
+func (x Origin) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Origin.Descriptor instead.
+func (Origin) EnumDescriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{1}
+}
+
 // SessionRequest is a batch of frames from a follower.
 type SessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1500,7 +1561,12 @@ type Freshness struct {
 	// since is when the present state began, in Unix nanoseconds.
 	Since int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
 	// reason is why it is stale.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// origin is where the value comes from; unset by an older build.
+	Origin Origin `protobuf:"varint,4,opt,name=origin,proto3,enum=clusterclient.v1.Origin" json:"origin,omitempty"`
+	// pending is true when it is stale only because the upstream has not been
+	// heard since the leadership began.
+	Pending       bool `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1554,6 +1620,20 @@ func (x *Freshness) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Freshness) GetOrigin() Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return Origin_ORIGIN_UNSPECIFIED
+}
+
+func (x *Freshness) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
 }
 
 // Mark names a value without carrying its data.
@@ -3173,11 +3253,13 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\bR\x04last\":\n" +
 	"\bRevision\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence\"O\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x9b\x01\n" +
 	"\tFreshness\x12\x14\n" +
 	"\x05stale\x18\x01 \x01(\bR\x05stale\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x8a\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x120\n" +
+	"\x06origin\x18\x04 \x01(\x0e2\x18.clusterclient.v1.OriginR\x06origin\x12\x18\n" +
+	"\apending\x18\x05 \x01(\bR\apending\"\x8a\x01\n" +
 	"\x04Mark\x126\n" +
 	"\brevision\x18\x01 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\fR\aversion\x12\x18\n" +
@@ -3287,7 +3369,13 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\rCODE_UPSTREAM\x10\x03\x12\x10\n" +
 	"\fCODE_LEAVING\x10\x04\x12\x11\n" +
 	"\rCODE_PROTOCOL\x10\x05\x12\x11\n" +
-	"\rCODE_NOT_HERE\x10\x062\xba\x01\n" +
+	"\rCODE_NOT_HERE\x10\x06*n\n" +
+	"\x06Origin\x12\x16\n" +
+	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vORIGIN_LIVE\x10\x01\x12\x11\n" +
+	"\rORIGIN_MEMORY\x10\x02\x12\x13\n" +
+	"\x0fORIGIN_SNAPSHOT\x10\x03\x12\x13\n" +
+	"\x0fORIGIN_OVERRIDE\x10\x042\xba\x01\n" +
 	"\x14ClusterClientService\x12R\n" +
 	"\aSession\x12 .clusterclient.v1.SessionRequest\x1a!.clusterclient.v1.SessionResponse(\x010\x01\x12N\n" +
 	"\aInspect\x12 .clusterclient.v1.InspectRequest\x1a!.clusterclient.v1.InspectResponseBOZMgithub.com/clusterclient/clusterclient/proto/clusterclient/v1;clusterclientv1b\x06proto3"
@@ -3304,108 +3392,110 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 	return file_clusterclient_v1_clusterclient_proto_rawDescData
 }
 
-var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
-	(*SessionRequest)(nil),  // 1: clusterclient.v1.SessionRequest
-	(*SessionResponse)(nil), // 2: clusterclient.v1.SessionResponse
-	(*RequestFrame)(nil),    // 3: clusterclient.v1.RequestFrame
-	(*ResponseFrame)(nil),   // 4: clusterclient.v1.ResponseFrame
-	(*Peer)(nil),            // 5: clusterclient.v1.Peer
-	(*Hello)(nil),           // 6: clusterclient.v1.Hello
-	(*Report)(nil),          // 7: clusterclient.v1.Report
-	(*Pending)(nil),         // 8: clusterclient.v1.Pending
-	(*Welcome)(nil),         // 9: clusterclient.v1.Welcome
-	(*Redirect)(nil),        // 10: clusterclient.v1.Redirect
-	(*Lead)(nil),            // 11: clusterclient.v1.Lead
-	(*Reject)(nil),          // 12: clusterclient.v1.Reject
-	(*Heartbeat)(nil),       // 13: clusterclient.v1.Heartbeat
-	(*Leaving)(nil),         // 14: clusterclient.v1.Leaving
-	(*Revision)(nil),        // 15: clusterclient.v1.Revision
-	(*Freshness)(nil),       // 16: clusterclient.v1.Freshness
-	(*Mark)(nil),            // 17: clusterclient.v1.Mark
-	(*Subscribe)(nil),       // 18: clusterclient.v1.Subscribe
-	(*GroupMember)(nil),     // 19: clusterclient.v1.GroupMember
-	(*Unsubscribe)(nil),     // 20: clusterclient.v1.Unsubscribe
-	(*Value)(nil),           // 21: clusterclient.v1.Value
-	(*State)(nil),           // 22: clusterclient.v1.State
-	(*Task)(nil),            // 23: clusterclient.v1.Task
-	(*Ack)(nil),             // 24: clusterclient.v1.Ack
-	(*Progress)(nil),        // 25: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 26: clusterclient.v1.Metadata
-	(*Call)(nil),            // 27: clusterclient.v1.Call
-	(*Cancel)(nil),          // 28: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 29: clusterclient.v1.Publish
-	(*Register)(nil),        // 30: clusterclient.v1.Register
-	(*Deregister)(nil),      // 31: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 32: clusterclient.v1.Reply
-	(*Record)(nil),          // 33: clusterclient.v1.Record
-	(*Chunk)(nil),           // 34: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 35: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 36: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 37: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 38: clusterclient.v1.Finding
+	(Origin)(0),             // 1: clusterclient.v1.Origin
+	(*SessionRequest)(nil),  // 2: clusterclient.v1.SessionRequest
+	(*SessionResponse)(nil), // 3: clusterclient.v1.SessionResponse
+	(*RequestFrame)(nil),    // 4: clusterclient.v1.RequestFrame
+	(*ResponseFrame)(nil),   // 5: clusterclient.v1.ResponseFrame
+	(*Peer)(nil),            // 6: clusterclient.v1.Peer
+	(*Hello)(nil),           // 7: clusterclient.v1.Hello
+	(*Report)(nil),          // 8: clusterclient.v1.Report
+	(*Pending)(nil),         // 9: clusterclient.v1.Pending
+	(*Welcome)(nil),         // 10: clusterclient.v1.Welcome
+	(*Redirect)(nil),        // 11: clusterclient.v1.Redirect
+	(*Lead)(nil),            // 12: clusterclient.v1.Lead
+	(*Reject)(nil),          // 13: clusterclient.v1.Reject
+	(*Heartbeat)(nil),       // 14: clusterclient.v1.Heartbeat
+	(*Leaving)(nil),         // 15: clusterclient.v1.Leaving
+	(*Revision)(nil),        // 16: clusterclient.v1.Revision
+	(*Freshness)(nil),       // 17: clusterclient.v1.Freshness
+	(*Mark)(nil),            // 18: clusterclient.v1.Mark
+	(*Subscribe)(nil),       // 19: clusterclient.v1.Subscribe
+	(*GroupMember)(nil),     // 20: clusterclient.v1.GroupMember
+	(*Unsubscribe)(nil),     // 21: clusterclient.v1.Unsubscribe
+	(*Value)(nil),           // 22: clusterclient.v1.Value
+	(*State)(nil),           // 23: clusterclient.v1.State
+	(*Task)(nil),            // 24: clusterclient.v1.Task
+	(*Ack)(nil),             // 25: clusterclient.v1.Ack
+	(*Progress)(nil),        // 26: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 27: clusterclient.v1.Metadata
+	(*Call)(nil),            // 28: clusterclient.v1.Call
+	(*Cancel)(nil),          // 29: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 30: clusterclient.v1.Publish
+	(*Register)(nil),        // 31: clusterclient.v1.Register
+	(*Deregister)(nil),      // 32: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 33: clusterclient.v1.Reply
+	(*Record)(nil),          // 34: clusterclient.v1.Record
+	(*Chunk)(nil),           // 35: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 36: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 37: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 38: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 39: clusterclient.v1.Finding
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
-	3,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
-	4,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
-	6,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
-	7,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
-	18, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
-	20, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	24, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	27, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	28, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	29, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	30, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	31, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	34, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	38, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
-	8,  // 14: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	9,  // 15: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	10, // 16: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	11, // 17: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	12, // 18: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	13, // 19: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	14, // 20: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	21, // 21: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	22, // 22: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	23, // 23: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	25, // 24: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	32, // 25: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	33, // 26: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	34, // 27: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	37, // 28: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	5,  // 29: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	5,  // 30: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	5,  // 31: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	5,  // 32: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
+	5,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
+	7,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
+	8,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
+	19, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
+	21, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
+	25, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	28, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	29, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	30, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	31, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	32, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	35, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	39, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	9,  // 14: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 15: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 16: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 17: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 18: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 19: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	15, // 20: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	22, // 21: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	23, // 22: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	24, // 23: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	26, // 24: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	33, // 25: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	34, // 26: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	35, // 27: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	38, // 28: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	6,  // 29: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 30: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 31: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 32: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
 	0,  // 33: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	5,  // 34: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 35: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	17, // 36: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	19, // 37: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	17, // 38: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	15, // 39: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	16, // 40: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	15, // 41: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	16, // 42: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	21, // 43: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	17, // 44: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	26, // 45: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	26, // 46: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	26, // 47: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	5,  // 48: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	1,  // 49: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	35, // 50: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	2,  // 51: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	36, // 52: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	51, // [51:53] is the sub-list for method output_type
-	49, // [49:51] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	6,  // 34: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	1,  // 35: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	16, // 36: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	18, // 37: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	20, // 38: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	18, // 39: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	16, // 40: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	17, // 41: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	16, // 42: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	17, // 43: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	22, // 44: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	18, // 45: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	27, // 46: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	27, // 47: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	27, // 48: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 49: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 50: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	36, // 51: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	3,  // 52: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	37, // 53: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	52, // [52:54] is the sub-list for method output_type
+	50, // [50:52] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -3449,7 +3539,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,

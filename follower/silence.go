@@ -1,0 +1,94 @@
+package follower
+
+import (
+	"sync"
+	"time"
+)
+
+// silenceGrace is how much later than asked for a timer may run before that
+// shows that this process did not get to run itself. What the leader said
+// meanwhile then has to be read before it is accused.
+const silenceGrace = time.Second
+
+// A silence notices that the leader of a link has not been heard for
+// staleAfter, and tells the keys when it begins and when it ends.
+type silence struct {
+	f *Follower
+
+	mu    sync.Mutex // guards what follows
+	timer *time.Timer
+	heard time.Time // when the leader was heard last
+	since time.Time // when the silence began; zero when there is none
+	spent bool      // the grace
+}
+
+func (s *silence) start(f *Follower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.f, s.heard = f, time.Now()
+	s.timer = time.AfterFunc(staleAfter, s.begin)
+}
+
+func (s *silence) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer.Stop()
+}
+
+// begin is called when the timer has run.
+func (s *silence) begin() {
+	if s.settle() {
+		s.f.wakeKeys()
+	}
+}
+
+// settle decides whether the leader is silent.
+func (s *silence) settle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	late := time.Since(s.heard) - staleAfter
+	switch {
+	case late < 0: // it was heard just now
+		return false
+	case late >= silenceGrace && !s.spent:
+		s.spent = true
+		s.timer.Reset(silenceGrace)
+		return false
+	}
+	s.since = s.heard.Add(staleAfter)
+	return true
+}
+
+// end notes that the leader was heard.
+func (s *silence) end() {
+	s.mu.Lock()
+	was := !s.since.IsZero()
+	s.heard, s.since, s.spent = time.Now(), time.Time{}, false
+	s.timer.Reset(staleAfter)
+	s.mu.Unlock()
+	if was {
+		s.f.wakeKeys()
+	}
+}
+
+// silent returns since when values are stale because the leader is silent.
+func (s *silence) silent() (since time.Time, silent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since, !s.since.IsZero()
+}
+
+// wakeKeys makes every subscription look at its key again.
+func (f *Follower) wakeKeys() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wakeKeysLocked()
+}
+
+func (f *Follower) wakeKeysLocked() {
+	for _, k := range f.keys {
+		k.mu.Lock()
+		k.wakeLocked()
+		k.mu.Unlock()
+	}
+}

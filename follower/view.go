@@ -1,0 +1,209 @@
+package follower
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+)
+
+// viewLocked returns the key's newest value as this subscription sees it, and
+// when that changes by itself, if it does.
+func (s *Subscription) viewLocked() (v Value, has bool, again time.Time) {
+	k := s.key
+	v, has = k.valueLocked(), k.has
+	if s.keepsLocked() {
+		again = k.emptied.Add(s.opts.keep)
+		v = s.keptLocked(v, again)
+	}
+	if s.gate != nil && has {
+		v, has = s.gate.passLocked(v)
+	}
+	return v, has, again
+}
+
+// keepsLocked reports whether the value before stands in for nothing.
+func (s *Subscription) keepsLocked() bool {
+	k := s.key
+	return s.opts.keep > 0 && k.kept != nil && time.Since(k.emptied) < s.opts.keep
+}
+
+// keptLocked returns the value that stands in for empty.
+func (s *Subscription) keptLocked(empty Value, until time.Time) Value {
+	what := "is empty"
+	if empty.Deleted {
+		what = "does not exist"
+	}
+	v := *s.key.kept
+	v.Key, v.Stale, v.Since, v.Origin = empty.Key, true, s.key.emptied, OriginMemory
+	v.Reason = fmt.Errorf("the upstream says that the key %s; the value before is kept until %s", what, until.Format(time.TimeOnly))
+	if empty.Stale {
+		v.Since = earlier(v.Since, empty.Since)
+		v.Reason = errors.Join(v.Reason, empty.Reason)
+	}
+	return v
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// tooStaleLocked reports whether MaxStale forbids v. g then has the error, if
+// it was not said yet and it is time to, or when to look again.
+func (s *Subscription) tooStaleLocked(v *Value, g *glance) bool {
+	if !s.opts.bounded || !v.Stale {
+		return false
+	}
+	limit := v.Since.Add(s.opts.maxStale)
+	forbidden := !time.Now().Before(limit)
+	if since, settling := s.key.settlingSinceLocked(); forbidden && settling {
+		if s.created.After(since) {
+			since = s.created
+		}
+		if settled := since.Add(staleAfter); settled.After(limit) {
+			limit = settled
+		}
+	}
+	switch {
+	case time.Now().Before(limit):
+		if g.again.IsZero() || limit.Before(g.again) {
+			g.again = limit
+		}
+	case !s.refused:
+		s.refused = true
+		g.err = s.staleError(v)
+	}
+	return forbidden
+}
+
+func (s *Subscription) staleError(v *Value) error {
+	since := v.Since.Format(time.DateTime)
+	return s.f.fail(errs.Stale, "next", s.key.name, fmt.Errorf("since %s, for %v at most: %w", since, s.opts.maxStale, v.Reason))
+}
+
+// onlyStale reports whether err is MaxStale's, after which a subscription goes
+// on.
+func onlyStale(err error) bool {
+	e, ok := errors.AsType[*errs.Error](err)
+	return ok && e.Code == errs.Stale
+}
+
+// A gate is the validation of one subscription.
+type gate struct {
+	validate func(Value) error
+	busy     sync.Mutex // held while validate runs; taken before key.mu
+
+	// Guarded by key.mu.
+	judged verdict
+	has    bool
+	good   Value     // the last one let through
+	since  time.Time // when a newer one was rejected
+	why    error     // nil when good is the newest
+}
+
+// A verdict names what was judged: the serial of the key's value, and whether
+// the value before stood in for it.
+type verdict struct {
+	serial uint64
+	kept   bool
+}
+
+// lockJudged takes the key's mutex when the newest value has been validated.
+func (s *Subscription) lockJudged() {
+	for {
+		s.judge()
+		s.key.mu.Lock()
+		if s.gate == nil || !s.key.has || s.gate.judged == s.newestLocked() {
+			return
+		}
+		s.key.mu.Unlock()
+	}
+}
+
+func (s *Subscription) newestLocked() verdict {
+	return verdict{serial: s.key.serial, kept: s.keepsLocked()}
+}
+
+// judge validates the newest value, unless that was done.
+func (s *Subscription) judge() {
+	if s.gate == nil {
+		return
+	}
+	s.gate.busy.Lock()
+	defer s.gate.busy.Unlock()
+	for {
+		v, of, due := s.toJudge()
+		if !due {
+			return
+		}
+		err := s.check(v)
+		s.key.mu.Lock()
+		s.gate.settleLocked(v, of, err)
+		s.key.mu.Unlock()
+	}
+}
+
+// toJudge returns the newest value if it was not judged yet.
+func (s *Subscription) toJudge() (v Value, of verdict, due bool) {
+	k := s.key
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	of = s.newestLocked()
+	if !k.has || of == s.gate.judged {
+		return v, of, false
+	}
+	v = k.valueLocked()
+	if of.kept {
+		v = s.keptLocked(v, k.emptied.Add(s.opts.keep))
+	}
+	return v, of, true
+}
+
+// check calls the program's function. An error is logged: nobody may be in
+// Next when a value comes that was rejected.
+func (s *Subscription) check(v Value) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.f.cfg.Logger.Error("validation panicked", "key", v.Key, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the validation panicked: %v", p)
+		}
+		if err != nil {
+			s.f.cfg.Logger.Warn("value rejected, the last good one stays", "key", v.Key, "revision", v.Revision, "version", v.Version, "error", err)
+			err = s.f.fail(errs.Rejected, "validate", v.Key, fmt.Errorf("revision %v, version %q: %w", v.Revision, v.Version, err))
+		}
+	}()
+	return s.gate.validate(v)
+}
+
+func (g *gate) settleLocked(v Value, of verdict, err error) {
+	g.judged = of
+	switch {
+	case err == nil:
+		g.has, g.good, g.why = true, v, nil
+	case g.why == nil:
+		g.since, g.why = time.Now(), err
+	default:
+		g.why = err
+	}
+}
+
+// passLocked returns v, which was judged, if it was let through, and else the
+// last value that was.
+func (g *gate) passLocked(v Value) (Value, bool) {
+	if g.why == nil {
+		return v, true
+	}
+	good := g.good
+	good.Stale, good.Since, good.Origin = true, g.since, OriginMemory
+	good.Reason = g.why
+	if v.Stale {
+		good.Since = earlier(g.since, v.Since)
+	}
+	return good, g.has
+}
