@@ -129,6 +129,12 @@ bench: ## Measure this library beside others, in about ten minutes; wants a quie
 bench-quick: ## The same in about a minute, for a hint
 	cd bench && go run . -quick
 
+# A shorter one is part of testgo.
+SOAK ?= 10m
+.PHONY: soak
+soak: ## Let a cluster of processes endure faults and check its history, for SOAK (10m)
+	go test ./internal/soak -run TestSoak -soak=$(SOAK) -timeout 0 -v $(if $(SEED),-seed=$(SEED))
+
 .PHONY: tools
 tools: $(GENERATORS) $(BIN)/golangci-lint ## Build the pinned tools into bin/
 

@@ -47,10 +47,11 @@ var mayImport = map[string][]string{
 
 	// What runs clients in processes of their own, for tests alone.
 	"internal/processtest": {".", "leader", "follower", "codec", "proto", "internal"},
+	"internal/soak":        {"codec", "proto", "internal", "internal/processtest"},
 }
 
 // forTests are the trees that tests may import, and that nothing else does.
-var forTests = []string{"clustertest", "internal/processtest"}
+var forTests = []string{"clustertest", "internal/processtest", "internal/soak"}
 
 // dependencies are the modules that the core requires, no more and no fewer.
 var dependencies = []string{

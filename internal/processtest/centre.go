@@ -21,6 +21,8 @@ type centreMessage struct {
 	Owner   string `json:"owner,omitempty"`
 	Reg     uint64 `json:"reg,omitempty"`
 	Count   int    `json:"count,omitempty"`
+	Sent    int64  `json:"sent,omitempty"` // Unix nanoseconds
+	Term    uint64 `json:"term,omitempty"` // of the leader that asks, if it is known
 	Err     string `json:"err,omitempty"`
 }
 
@@ -35,6 +37,7 @@ type Centre struct {
 	Runs     map[string][]string // who ran the handler for each call, by call
 
 	board   *Board
+	tell    func(CentreEvent) // what happens, in order; may be nil
 	lis     net.Listener
 	served  sync.WaitGroup
 	values  map[string]centreMessage
@@ -59,6 +62,8 @@ type Announcement struct {
 
 type centreConn struct {
 	c       *Centre
+	n       int // counts the centre's connections
+	pid     int // of the client, once it has said so
 	conn    net.Conn
 	bell    chan struct{} // one slot
 	out     []centreMessage
@@ -67,14 +72,19 @@ type centreConn struct {
 	closed  bool
 }
 
-// NewCentre starts a centre on a free port. Close it in the end.
-func NewCentre(b *Board) (*Centre, error) {
-	lis, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // it does not block
+// NewCentre starts a centre at address. tell, if not nil, is called with the
+// board locked with all that happens, before any client gets to know of it.
+// Close the centre in the end.
+func NewCentre(b *Board, address string, tell func(CentreEvent)) (*Centre, error) {
+	lis, err := net.Listen("tcp4", address) //nolint:noctx // it does not block
 	if err != nil {
 		return nil, err
 	}
+	if tell == nil {
+		tell = func(CentreEvent) {}
+	}
 	c := &Centre{
-		board: b, lis: lis,
+		board: b, lis: lis, tell: tell,
 		values: map[string]centreMessage{}, conns: map[*centreConn]struct{}{},
 		Watches: map[string]int{}, Started: map[string]int{},
 		present: map[announceID]centreMessage{}, Runs: map[string][]string{},
@@ -111,6 +121,7 @@ func (c *Centre) serve(conn net.Conn) {
 	cc := &centreConn{c: c, conn: conn, bell: make(chan struct{}, 1), watches: map[int]string{}}
 	c.board.Change(func() {
 		c.Accepted++
+		cc.n = c.Accepted
 		c.conns[cc] = struct{}{}
 	})
 	var writer sync.WaitGroup
@@ -170,6 +181,8 @@ func (cc *centreConn) handle(m centreMessage) {
 	c := cc.c
 	switch reply := (centreMessage{ID: m.ID}); m.Op {
 	case "open":
+		cc.pid, _ = strconv.Atoi(m.Owner)
+		cc.tell(m)
 		cc.opening = &m
 		cc.answerOpen()
 	case "watch":
@@ -185,13 +198,16 @@ func (cc *centreConn) handle(m centreMessage) {
 			c.Watches[key]--
 		}
 	case "publish":
+		cc.tell(m)
 		c.set(m.Key, string(m.Data))
 		cc.send(reply)
 	case "register":
+		cc.tell(m)
 		c.present[announceID{m.Owner, m.Reg}] = m
 		c.History = append(c.History, Announcement{time.Now(), m.Key, string(m.Data), true})
 		cc.send(reply)
 	case "deregister":
+		cc.tell(m)
 		delete(c.present, announceID{m.Owner, m.Reg})
 		c.History = append(c.History, Announcement{time.Now(), m.Key, string(m.Data), false})
 		cc.send(reply)
@@ -200,6 +216,14 @@ func (cc *centreConn) handle(m centreMessage) {
 		reply.Count = len(c.Runs[m.Key])
 		cc.send(reply)
 	}
+}
+
+// tell makes a client's request known.
+func (cc *centreConn) tell(m centreMessage) {
+	cc.c.tell(CentreEvent{
+		Kind: m.Op, Conn: cc.n, PID: cc.pid, Sent: m.Sent, Term: m.Term,
+		Key: m.Key, Data: string(m.Data), Owner: m.Owner, Reg: m.Reg,
+	})
 }
 
 func (cc *centreConn) answerOpen() {
@@ -211,13 +235,18 @@ func (cc *centreConn) answerOpen() {
 }
 
 // set makes data the value of key; the board is locked.
-func (c *Centre) set(key, data string) {
+func (c *Centre) set(key, data string) { c.put(centreMessage{Key: key, Data: []byte(data)}) }
+
+// put makes v, in a version of its own, the value of its key; the board is
+// locked.
+func (c *Centre) put(v centreMessage) {
 	c.version++
-	v := centreMessage{Key: key, Data: []byte(data), Version: strconv.Itoa(c.version)}
-	c.values[key] = v
+	v.Version = strconv.Itoa(c.version)
+	c.values[v.Key] = v
+	c.tell(CentreEvent{Kind: "set", Key: v.Key, Data: string(v.Data), Version: v.Version, Deleted: v.Deleted})
 	for cc := range c.conns {
 		for id, k := range cc.watches {
-			if k == key {
+			if k == v.Key {
 				v.ID = id
 				cc.send(v)
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/clusterclient/clusterclient/leader"
 )
@@ -16,6 +17,7 @@ import (
 // A centreClient is the leader's connection to the centre, in a child process.
 type centreClient struct {
 	conn net.Conn
+	term func() uint64 // that the process leads in, 0 if that is not known; may be nil
 	done chan struct{} // closed when the connection has ended
 	send sync.Mutex
 
@@ -39,13 +41,13 @@ var (
 var errCentreLost = errors.New("connection to the centre lost")
 
 // openCentre connects to the centre at address.
-func openCentre(ctx context.Context, address string) (leader.Upstream, error) {
+func openCentre(ctx context.Context, address string, term func() uint64) (*centreClient, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", address)
 	if err != nil {
 		return nil, err
 	}
 	c := &centreClient{
-		conn: conn, done: make(chan struct{}),
+		conn: conn, term: term, done: make(chan struct{}),
 		waiting: map[int]chan centreMessage{}, watches: map[int]*centreWatch{},
 	}
 	go c.receive()
@@ -80,6 +82,10 @@ func (c *centreClient) receive() {
 }
 
 func (c *centreClient) write(m centreMessage) error {
+	if c.term != nil {
+		m.Term = c.term()
+	}
+	m.Sent = time.Now().UnixNano()
 	line, err := json.Marshal(m)
 	if err != nil {
 		return err

@@ -1,19 +1,17 @@
 package processtest
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 
 	"github.com/clusterclient/clusterclient"
 )
 
 // A Child is one process of a [World], whose board guards its fields.
 type Child struct {
-	PID       int
+	*Program
+
 	Ended     bool                       // the process has
 	Status    map[string]ClusterStatus   // newest, by name
 	Roles     map[string][]ClusterStatus // all
@@ -24,10 +22,6 @@ type Child struct {
 	Accepted  int                        // connections of its stranger
 
 	w       *World
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	gone    chan struct{} // closed when the process has ended
-	log     *tail
 	ids     int
 	answers map[int]Event
 	left    map[string]bool // names that it was told to close; "" when it was to die
@@ -39,49 +33,31 @@ func (w *World) Spawn() *Child {
 	c := &Child{
 		Status: map[string]ClusterStatus{}, Roles: map[string][]ClusterStatus{},
 		Values: map[string][]Event{}, Confirmed: map[string]Event{}, Over: map[string]Event{}, Calls: map[string][]Event{},
-		w: w, gone: make(chan struct{}), log: &tail{},
-		cmd:     exec.Command(os.Args[0]), //nolint:noctx // World.end kills it
-		answers: map[int]Event{}, left: map[string]bool{},
+		w: w, answers: map[int]Event{}, left: map[string]bool{},
 	}
-	// A race detector that reports at the end would hold the port meanwhile.
-	c.cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
-	c.cmd.Stderr = c.log
-	c.cmd.SysProcAttr = diesWithParent()
 	var err error
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		w.T.Fatal(err)
-	}
-	out, err := c.cmd.StdoutPipe()
+	// Nothing is heard of the process before the world knows it.
+	w.Change(func() {
+		c.Program, err = StartProgram(AsClient, nil, c.hear, func() { w.Change(func() { c.Ended = true }) })
+		w.children = append(w.children, c)
+	})
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	if err := c.cmd.Start(); err != nil {
-		w.T.Fatal(err)
-	}
-	c.PID = c.cmd.Process.Pid
-	w.Change(func() { w.children = append(w.children, c) })
-	go c.listen(out)
 	return c
 }
 
-// listen takes the child's events until its end.
-func (c *Child) listen(out io.Reader) {
-	lines := bufio.NewReader(out)
-	for {
-		line, err := lines.ReadBytes('\n')
+// hear takes one line from the child.
+func (c *Child) hear(line []byte) {
+	var e Event
+	err := json.Unmarshal(line, &e)
+	c.w.Change(func() {
 		if err != nil {
-			break // half a line is that of a process that was killed
+			c.w.T.Errorf("pid %d: not an event: %q", c.PID, line)
+			return
 		}
-		var e Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			_, _ = fmt.Fprintf(c.log, "not an event: %q\n", line)
-			continue
-		}
-		c.w.Change(func() { c.note(e) })
-	}
-	_ = c.cmd.Wait()
-	c.w.Change(func() { c.Ended = true })
-	close(c.gone)
+		c.note(e)
+	})
 }
 
 // note keeps e; the board is locked.
@@ -135,15 +111,13 @@ func (c *Child) Tell(cmd Command) (done func() Event) {
 		cmd.ID = c.ids
 		c.left[cmd.Name] = cmd.Op == "close" || cmd.Op == "resign" || c.left[cmd.Name] && cmd.Op != "create"
 	})
-	line, err := json.Marshal(cmd)
-	if err != nil {
+	if err := c.Send(cmd); err != nil {
 		c.w.T.Fatal(err)
 	}
-	_, _ = c.in.Write(append(line, '\n')) // a process that is gone does not answer
 	return func() Event {
 		c.w.T.Helper()
 		var e Event
-		c.w.WaitFor(fmt.Sprintf("pid %d has done %q", c.PID, line), func() bool {
+		c.w.WaitFor(fmt.Sprintf("pid %d has done %+v", c.PID, cmd), func() bool {
 			var ok bool
 			e, ok = c.answers[cmd.ID]
 			return ok
@@ -170,12 +144,6 @@ func (c *Child) Must(cmd Command) Event {
 
 // Kill is kill -9.
 func (c *Child) Kill() { c.Die(func() { c.Signal(os.Kill) }) }
-
-// Signal sends a signal to the process.
-func (c *Child) Signal(sig os.Signal) { _ = c.cmd.Process.Signal(sig) }
-
-// EndInput closes the child's stdin, at which the process ends by itself.
-func (c *Child) EndInput() { _ = c.in.Close() }
 
 // Die makes the process end, by itself or from outside.
 func (c *Child) Die(by func()) {

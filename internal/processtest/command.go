@@ -19,7 +19,8 @@ type Command struct {
 
 	// For create.
 	Port     int                      `json:"port,omitempty"`
-	Centre   string                   `json:"centre,omitempty"` // address; "" for none
+	Centre   string                   `json:"centre,omitempty"`  // address; "" for none
+	Lasting  bool                     `json:"lasting,omitempty"` // the connection to the centre is made anew when it is lost
 	Policy   clusterclient.RolePolicy `json:"policy,omitempty"`
 	Identity []string                 `json:"identity,omitempty"`
 	MaxWait  time.Duration            `json:"max_wait,omitempty"`
@@ -29,6 +30,8 @@ type Command struct {
 	Data    string        `json:"data,omitempty"`
 	Method  string        `json:"method,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"`
+	Pause   time.Duration `json:"pause,omitempty"` // of a reader after each value, or on average between calls
+	Quiet   bool          `json:"quiet,omitempty"` // a subscription that does not tell when its value was confirmed
 }
 
 // An Event is something that a child saw, one JSON object a line.
@@ -43,10 +46,15 @@ type Event struct {
 
 	Data    string            `json:"data,omitempty"` // kind "value"
 	Rev     follower.Revision `json:"rev,omitzero"`
+	Version string            `json:"version,omitempty"`
 	Stale   bool              `json:"stale,omitempty"`
 	Deleted bool              `json:"deleted,omitempty"`
 
 	Result Whoami `json:"result,omitzero"` // answer to "invoke", and kind "call"
+	Began  int64  `json:"began,omitempty"` // of kind "call", Unix nanoseconds
+
+	Descriptors int `json:"descriptors,omitempty"` // kind "left": that were not open before
+	Goroutines  int `json:"goroutines,omitempty"`
 
 	Err string   `json:"err,omitempty"`
 	Is  []string `json:"is,omitempty"` // what errors.Is finds in the error
@@ -64,7 +72,7 @@ var sentinels = map[string]error{
 	"closed": clusterclient.ErrClosed, "no leader": clusterclient.ErrNoLeader,
 	"taken": clusterclient.ErrLeadershipTaken, "identity": clusterclient.ErrIdentityMismatch,
 	"foreign": clusterclient.ErrForeignListener, "unknown": clusterclient.ErrOutcomeUnknown,
-	"deadline": context.DeadlineExceeded,
+	"deadline": context.DeadlineExceeded, "no candidate": clusterclient.ErrNoCandidate,
 }
 
 func (e *Event) fail(err error) {
@@ -76,5 +84,8 @@ func (e *Event) fail(err error) {
 		if errors.Is(err, s) {
 			e.Is = append(e.Is, name)
 		}
+	}
+	if clusterclient.FromLeader(err) {
+		e.Is = append(e.Is, "from leader")
 	}
 }

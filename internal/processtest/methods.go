@@ -21,6 +21,8 @@ type Whoami struct {
 	Caller  int    // pid that the handler was told
 	Call    string // the argument
 	Count   int    // how many handlers have been started for the call
+
+	Term uint64 `json:",omitempty"` // of the leadership, from "mark" and "ping"
 }
 
 // RegisterMethods offers "once", which answers; "block", which answers when its

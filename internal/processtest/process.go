@@ -96,6 +96,11 @@ func (p *childProcess) do(c Command, e *Event) error {
 		return p.listen(c)
 	case "end": // a subscription, registration or loop
 		return p.take(c.Tag)()
+	case "close all, when terminated":
+		return p.closeWhenTerminated()
+	case "burn":
+		burn(c.Timeout)
+		return nil
 	case "panic":
 		go panic("as told")
 		select {}
@@ -131,6 +136,8 @@ func (p *childProcess) do(c Command, e *Event) error {
 		return client.InvokeOneway(ctx, c.Method, c.Data)
 	case "loop":
 		p.loop(client, c)
+	case "calls":
+		p.calls(client, c)
 	default:
 		return fmt.Errorf("no operation %q", c.Op)
 	}
@@ -142,7 +149,7 @@ func statusOf(st clusterclient.Status) ClusterStatus {
 }
 
 func (e *Event) set(v follower.Value) {
-	e.Data, e.Rev, e.Stale, e.Deleted = string(v.Data), v.Revision, v.Stale, v.Deleted
+	e.Data, e.Rev, e.Version, e.Stale, e.Deleted = string(v.Data), v.Revision, v.Version, v.Stale, v.Deleted
 }
 
 func (p *childProcess) create(c Command) error {
@@ -152,7 +159,10 @@ func (p *childProcess) create(c Command) error {
 	}
 	if c.Centre != "" {
 		opts = append(opts, clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
-			return openCentre(ctx, c.Centre)
+			if c.Lasting {
+				return p.openLasting(ctx, c)
+			}
+			return openCentre(ctx, c.Centre, nil)
 		}))
 	}
 	if c.Identity != nil {

@@ -32,9 +32,10 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 				e.fail(err)
 			}
 			p.emit(e)
+			time.Sleep(c.Pause)
 		}
 	}()
-	if c.Group == "" {
+	if c.Group == "" && !c.Quiet {
 		go p.confirm(client, sub, c.Tag)
 	}
 	return nil

@@ -7,24 +7,22 @@ package processtest
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 )
 
-const (
-	childEnv = "CLUSTERCLIENT_TEST_CHILD"
-
-	// Name is the cluster's name where there is only one.
-	Name = "c"
-)
+// Name is the cluster's name where there is only one.
+const Name = "c"
 
 // Main is what TestMain of a package calls whose tests start processes.
 func Main(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
+	switch os.Getenv(childEnv) {
+	case AsClient:
 		childMain()
+	case AsCentre:
+		centreMain()
 	}
 	os.Exit(m.Run())
 }
@@ -53,15 +51,11 @@ type World struct {
 // ends is killed.
 func New(t testing.TB) *World {
 	w := &World{Board: NewBoard(), T: t, leaders: map[string]map[uint64]*Child{}}
-	lis, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // it does not block
-	if err != nil {
+	var err error
+	if w.Port, err = FreePort(); err != nil {
 		t.Fatal(err)
 	}
-	w.Port = lis.Addr().(*net.TCPAddr).Port
-	if err := lis.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.Centre, err = NewCentre(w.Board)
+	w.Centre, err = NewCentre(w.Board, "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +74,8 @@ func (w *World) WaitFor(what string, cond func() bool) {
 func (w *World) end() {
 	for _, c := range w.children {
 		c.Kill()
-		<-c.gone
-		log := c.log.String()
+		<-c.Gone()
+		log := c.Log()
 		if strings.Contains(log, "DATA RACE") {
 			w.T.Errorf("pid %d has a data race", c.PID)
 		}
