@@ -69,6 +69,7 @@ type Leader struct {
 	up      Upstream
 	methods *Registry
 	regs    *registrations
+	trouble complaint // of watches
 	log     hclog.Logger
 
 	ctx     context.Context // ends with the leadership
@@ -116,6 +117,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	}
 	l.term.Store(cfg.Term)
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.trouble.log = l.log
 	l.regs = newRegistrations(l, cfg.Records)
 	l.work.Go(l.beat)
 	return l, nil
@@ -327,6 +329,7 @@ func (l *Leader) Close() error {
 	}
 	l.cancel(errLeaving)
 	l.regs.stop()
+	l.trouble.stop()
 	for _, k := range keys {
 		k.close()
 	}

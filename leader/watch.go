@@ -23,7 +23,7 @@ func (k *key) watch(ctx context.Context) {
 		}
 		k.failed()
 		if k.fail(err.Error()) {
-			k.l.log.Warn("watch failed, trying again", "key", k.name, "error", err)
+			k.l.trouble.note(k.name, err)
 		}
 		_ = retry.Wait(ctx)
 	}
