@@ -50,6 +50,7 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 	if err != nil {
 		return err
 	}
+	defer r.Release()
 	for _, opt := range opts {
 		switch o := opt.(type) {
 		case grpc.HeaderCallOption:

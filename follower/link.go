@@ -96,8 +96,14 @@ func (l *link) receive() error {
 	r := wire.NewReceiver(l.stream)
 	r.Values(l.takeValue)
 	for {
-		if err := r.Responses(l.takeReply, l.handle); err != nil {
+		if err := r.Receive(); err != nil {
 			return err
+		}
+		for more := true; more; {
+			var err error
+			if more, err = r.Response(l.takeReply, l.handle); err != nil {
+				return err
+			}
 		}
 	}
 }

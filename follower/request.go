@@ -204,6 +204,7 @@ func (l *link) expect(id uint64, a *attempt) bool {
 
 func (l *link) takeReply(reply *wire.Reply) {
 	if a := l.forget(reply.ID); a != nil {
+		reply.Keep()
 		a.reply = *reply
 		a.done <- answered
 	}

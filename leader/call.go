@@ -19,12 +19,13 @@ import (
 // with ResourceExhausted.
 const maxCalls = 16384
 
-// start runs run in a goroutine of its own and sends what it returns, unless
-// the request has expired or the leader takes no more.
-func (s *session) start(c *call, run func(*call) *wire.Reply) {
+// start runs run, which answers, in a goroutine of its own, unless the request
+// has expired or the leader takes no more.
+func (s *session) start(c *call, run func(*call)) {
 	if refusal := s.enter(c); refusal != nil {
 		c.turn.end()
 		c.answer(refusal)
+		c.in.Release()
 		return
 	}
 	go func() {
@@ -33,21 +34,20 @@ func (s *session) start(c *call, run func(*call) *wire.Reply) {
 			c.answer(replyError(err))
 			return
 		}
-		c.answer(run(c))
+		run(c)
 	}()
 }
 
-// answer sends the reply; nil when there has been one.
+// answer sends the reply.
 func (c *call) answer(r *wire.Reply) {
-	if r != nil {
-		c.code = codes.Code(r.Code)
-	}
-	if c.direct == nil || r == nil {
-		c.s.reply(c.id, r)
+	r.ID = c.in.ID
+	c.code = codes.Code(r.Code)
+	if c.direct == nil {
+		c.s.reply(r)
 		return
 	}
-	r.ID = c.id
-	c.direct(r)
+	own := *r
+	c.direct(&own)
 }
 
 // enter counts c as running, or says why it must not be started.
@@ -55,7 +55,7 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 	s.mu.Lock()
 	full := len(s.calls) >= maxCalls
 	if !full {
-		s.calls[c.id] = c
+		s.calls[c.in.ID] = c
 	}
 	s.mu.Unlock()
 	if full {
@@ -79,13 +79,14 @@ func (s *session) leave(c *call) {
 	s.forget(c)
 	s.w.Expect(-1)
 	s.l.finish(c)
+	c.in.Release()
 }
 
 func (s *session) forget(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls[c.id] == c {
-		delete(s.calls, c.id)
+	if s.calls[c.in.ID] == c {
+		delete(s.calls, c.in.ID)
 	}
 }
 
@@ -105,118 +106,158 @@ func (s *session) appendCalls(calls []*call) []*call {
 	for _, c := range s.calls {
 		calls = append(calls, c)
 	}
+	if c := s.here.running(); c != nil {
+		calls = append(calls, c)
+	}
 	return calls
 }
 
-func (s *session) startInvoke(f *wire.Call) { s.startCall(f, nil) }
-
-// startCall starts what f asks for. The reply goes to direct, unless that is
-// nil.
+// startCall starts what f, which it releases, asks for. The reply goes to
+// direct, unless that is nil.
 func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
-	c := newCall(s, f.ID, f.Method, f.Deadline)
-	c.method, c.codec, c.payload, c.metadata = s.l.methods.unary[f.Method], f.Codec, f.Payload, f.Metadata
-	c.direct, c.oneway = direct, f.Oneway
-	if c.method == nil {
+	c := newCall(s, f)
+	c.direct = direct
+	if c.method = s.l.methods.unary[f.Method]; c.method == nil {
 		c.answer(replyError(s.l.methods.unknown(f.Method)))
+		c.in.Release()
 		return
 	}
-	if c.oneway {
+	if f.Oneway {
 		s.start(c, (*call).runOneway)
 	} else {
-		s.start(c, (*call).run)
+		s.start(c, (*call).serve)
 	}
+}
+
+// serve runs the method's handler and answers.
+func (c *call) serve() {
+	var r wire.Reply
+	c.method.pace.measure(func() { c.run(&r) })
+	c.answer(&r)
 }
 
 // runOneway answers the call before it runs the handler.
-func (c *call) runOneway() *wire.Reply {
+func (c *call) runOneway() {
 	c.answer(&wire.Reply{})
-	r := c.run()
+	var r wire.Reply
+	c.run(&r)
 	c.code = codes.Code(r.Code)
 	if r.Code != 0 {
 		c.s.l.failed.Add(1)
-		c.s.l.log.Warn("oneway call failed", "method", c.name, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message)
+		c.s.l.log.Warn("oneway call failed", "method", c.in.Method, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message)
 	}
-	return nil
 }
 
-// run runs the method's handler.
-func (c *call) run() (r *wire.Reply) {
-	defer func() {
-		if p := recover(); p != nil {
-			r = c.s.l.panicked(c.name, p)
+// run runs the method's handler and fills in its reply.
+func (c *call) run(r *wire.Reply) {
+	returned := false
+	defer func() { c.recovered(returned, recover(), r) }()
+	c.invoke(r)
+	if r.Header, r.Trailer = c.sent(); !r.Fits() {
+		*r = *tooLarge("the result with its metadata, or the error with its details")
+	}
+	returned = true
+}
+
+// recovered makes r the reply of a call whose user code has not returned but
+// panicked with p or, when that is nil, ended its goroutine.
+func (c *call) recovered(returned bool, p any, r *wire.Reply) {
+	if returned {
+		return
+	}
+	c.s.l.log.Error("handler panicked", "method", c.in.Method, "panic", p, "stack", string(debug.Stack()))
+	if p != nil {
+		*r = *replyError(status.Errorf(codes.Internal, "%q panicked in the leader: %v", c.in.Method, p))
+		return
+	}
+	*r = *replyError(status.Errorf(codes.Internal, "%q called runtime.Goexit in the leader", c.in.Method))
+	if !c.in.Oneway {
+		c.answer(r) // nobody comes back to do it
+	}
+}
+
+func (c *call) invoke(r *wire.Reply) {
+	if c.in.Codec == codec.Bytes.Name() && c.method.bytes != nil && c.s.l.plainBytes {
+		result, err := c.method.bytes(c, bytes.Clone(c.in.Payload))
+		if err != nil {
+			*r = *replyError(err)
+		} else {
+			c.carry(r, codec.Bytes, result)
 		}
-	}()
-	in, ok := codec.Named(c.codec, c.s.l.cfg.Codec)
+		return
+	}
+	in, ok := codec.Named(c.in.Codec, c.s.l.cfg.Codec)
 	if !ok {
-		return replyError(status.Errorf(codes.InvalidArgument, "the leader has no codec %q", c.codec))
+		*r = *replyError(status.Errorf(codes.InvalidArgument, "the leader has no codec %q", c.in.Codec))
+		return
 	}
 	result, err := c.method.invoke(c, func(target any) error {
-		if err := in.Unmarshal(c.payload, target); err != nil {
-			return status.Errorf(codes.InvalidArgument, "decode the argument of %q: %v", c.name, err)
+		if err := in.Unmarshal(c.in.Payload, target); err != nil {
+			return status.Errorf(codes.InvalidArgument, "decode the argument of %q: %v", c.in.Method, err)
 		}
 		return nil
 	})
 	if err != nil {
-		r = replyError(err)
-	} else {
-		r = c.encode(in, result)
+		*r = *replyError(err)
+		return
 	}
-	if r.Header, r.Trailer = c.sent(); !r.Fits() {
-		return tooLarge("the result with its metadata, or the error with its details")
-	}
-	return r
+	c.encode(r, in, result)
 }
 
 func tooLarge(what string) *wire.Reply {
 	return &wire.Reply{Code: int32(codes.ResourceExhausted), Message: what, TooLarge: true}
 }
 
-// encode returns the reply that carries result, in the codec of the request
-// where that is one for plain values.
-func (c *call) encode(in codec.Codec, result any) *wire.Reply {
+// encode puts result in r, in the codec of the request where that is one for
+// plain values.
+func (c *call) encode(r *wire.Reply, in codec.Codec, result any) {
 	if in == codec.Proto || in == codec.Bytes {
 		in = c.s.l.cfg.Codec
 	}
 	out := codec.For(result, in)
 	data, err := codec.Encode(out, result)
 	if err != nil {
-		return replyError(status.Errorf(codes.Internal, "encode the result of %q: %v", c.name, err))
+		*r = *replyError(status.Errorf(codes.Internal, "encode the result of %q: %v", c.in.Method, err))
+		return
 	}
+	c.carry(r, out, data)
+}
+
+// carry makes r a reply with data, which is in codec out.
+func (c *call) carry(r *wire.Reply, out codec.Codec, data []byte) {
 	if len(data) > wire.MaxMessage {
-		return tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed", len(data), wire.MaxMessage))
+		*r = *tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed", len(data), wire.MaxMessage))
+		return
 	}
 	if c.direct != nil && out == codec.Bytes {
 		data = bytes.Clone(data) // the handler may go on using its own
 	}
-	return &wire.Reply{Codec: out.Name(), Payload: data}
+	r.Codec, r.Payload = out.Name(), data
 }
 
 func (s *session) startPublish(f *clusterclientv1.Publish) {
-	s.start(newCall(s, f.GetId(), "publish", f.GetDeadline()), func(c *call) *wire.Reply {
+	s.start(newCall(s, &wire.Call{ID: f.GetId(), Method: "publish", Deadline: f.GetDeadline()}), func(c *call) {
 		p, ok := s.l.up.(Publisher)
 		if !ok {
-			return replyError(status.Error(codes.Unimplemented, "the upstream cannot publish"))
+			c.answer(replyError(status.Error(codes.Unimplemented, "the upstream cannot publish")))
+			return
 		}
-		return c.upstream(func() error { return p.Publish(c, f.GetKey(), f.GetData()) })
+		c.upstream(func() error { return p.Publish(c, f.GetKey(), f.GetData()) })
 	})
 }
 
 // upstream answers with the outcome of an operation of the upstream.
-func (c *call) upstream(op func() error) (r *wire.Reply) {
-	defer func() {
-		if p := recover(); p != nil {
-			r = c.s.l.panicked(c.name, p)
+func (c *call) upstream(op func() error) {
+	var r wire.Reply
+	func() {
+		returned := false
+		defer func() { c.recovered(returned, recover(), &r) }()
+		if err := op(); err != nil {
+			r = *replyError(err)
 		}
+		returned = true
 	}()
-	if err := op(); err != nil {
-		return replyError(err)
-	}
-	return &wire.Reply{}
-}
-
-func (l *Leader) panicked(method string, p any) *wire.Reply {
-	l.log.Error("handler panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
-	return replyError(status.Errorf(codes.Internal, "%q panicked in the leader: %v", method, p))
+	c.answer(&r)
 }
 
 // replyError returns the reply that carries err as a gRPC status.

@@ -18,22 +18,13 @@ import (
 // anything, so what costs time, the timer of the deadline and the channel of
 // Done, is made when it is asked for.
 type call struct {
-	s        *session
-	id       uint64
-	name     string
-	stream   bool               // a stream, which has a context of its own,
-	end      context.CancelFunc // that this ends
-	oneway   bool               // goes on when its caller is gone
-	turn     *turn              // of an operation on a registration; may be nil
-	deadline time.Time          // zero for none
-
-	// Of a call that invokes a method.
-	method   *method
-	direct   func(*wire.Reply) // takes the reply within the process; may be nil
-	codec    string
-	payload  []byte
-	metadata []*clusterclientv1.Metadata
-	code     codes.Code // of the answer, or of the end of a oneway call
+	s      *session
+	in     wire.Call
+	method *method            // nil unless it invokes one
+	direct func(*wire.Reply)  // takes the reply within the process; may be nil
+	turn   *turn              // of an operation on a registration; may be nil
+	end    context.CancelFunc // of a stream, which has a context of its own
+	code   codes.Code         // of the answer, or of the end of a oneway call
 
 	mu       sync.Mutex // guards what follows
 	err      error      // why the context has ended
@@ -46,17 +37,24 @@ type call struct {
 
 var _ context.Context = (*call)(nil)
 
-// newCall returns a call whose deadline is in Unix nanoseconds, 0 for none.
-func newCall(s *session, id uint64, name string, deadline int64) *call {
-	c := &call{s: s, id: id, name: name}
-	if deadline != 0 {
-		c.deadline = time.Unix(0, deadline)
-	}
-	return c
-}
+// newCall returns the call that in asks for.
+func newCall(s *session, in *wire.Call) *call { return &call{s: s, in: *in} }
+
+// loose reports whether the call goes on, or ends, without its session.
+func (c *call) loose() bool { return c.end != nil || c.in.Oneway }
 
 // Deadline returns the caller's deadline.
-func (c *call) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+func (c *call) Deadline() (time.Time, bool) {
+	if c.in.Deadline == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, c.in.Deadline), true
+}
+
+// expired reports whether the deadline was before now.
+func (c *call) expired(now time.Time) bool {
+	return c.in.Deadline != 0 && now.UnixNano() >= c.in.Deadline
+}
 
 // Done returns a channel that is closed when the call was cancelled, has
 // expired or has returned.
@@ -77,7 +75,7 @@ func (c *call) Done() <-chan struct{} {
 func (c *call) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+	if c.err == nil && c.in.Deadline != 0 && c.expired(time.Now()) {
 		c.endLocked(context.DeadlineExceeded)
 	}
 	return c.err
@@ -107,14 +105,14 @@ func (c *call) AfterFunc(f func()) (stop func() bool) {
 }
 
 func (c *call) watchDeadlineLocked() {
-	if c.timer == nil && c.err == nil && !c.deadline.IsZero() {
-		c.timer = time.AfterFunc(time.Until(c.deadline), func() { c.endWith(context.DeadlineExceeded) })
+	if deadline, ok := c.Deadline(); ok && c.timer == nil && c.err == nil {
+		c.timer = time.AfterFunc(time.Until(deadline), func() { c.endWith(context.DeadlineExceeded) })
 	}
 }
 
 // cancel ends the context because the caller, or the leadership, is gone.
 func (c *call) cancel() {
-	if c.stream {
+	if c.end != nil {
 		c.end()
 		return
 	}
@@ -154,8 +152,8 @@ func (c *call) Value(key any) any {
 	}
 	c.mu.Lock()
 	if c.values == nil {
-		c.outgoing = &transportStream{method: c.name}
-		values := metadata.NewIncomingContext(context.Background(), wire.MetadataFrom(c.metadata))
+		c.outgoing = &transportStream{method: c.in.Method}
+		values := metadata.NewIncomingContext(context.Background(), wire.MetadataFrom(c.in.Metadata))
 		c.values = grpc.NewContextWithServerTransportStream(values, c.outgoing)
 	}
 	values := c.values

@@ -71,7 +71,7 @@ func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64)
 	if id == 0 {
 		return
 	}
-	answer := func() { sb.s.reply(id, &wire.Reply{}) }
+	answer := func() { sb.s.reply(&wire.Reply{ID: id}) }
 	if k.heard || len(want) == 0 {
 		answer()
 	} else {

@@ -65,12 +65,13 @@ type Seed struct {
 // A Leader serves the followers of one name for one term. Create it with
 // [New]; its methods are safe for concurrent use.
 type Leader struct {
-	cfg     Config
-	up      Upstream
-	methods *Registry
-	regs    *registrations
-	trouble complaint // of watches
-	log     hclog.Logger
+	cfg        Config
+	up         Upstream
+	methods    *Registry
+	plainBytes bool // what is called "bytes" is codec.Bytes
+	regs       *registrations
+	trouble    complaint // of watches
+	log        hclog.Logger
 
 	ctx     context.Context // ends with the leadership
 	cancel  context.CancelCauseFunc
@@ -116,6 +117,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 		since:    time.Now(),
 	}
 	l.term.Store(cfg.Term)
+	l.plainBytes = cfg.Codec.Name() != codec.Bytes.Name() || cfg.Codec == codec.Bytes
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.trouble.log = l.log
 	l.regs = newRegistrations(l, cfg.Records)
@@ -262,8 +264,8 @@ func (l *Leader) Leave(ctx context.Context, reason string) {
 	}
 }
 
-// begin counts a call as running, until finish; false means that it must not
-// be started.
+// begin counts a call, or nil for those that run where they are received, as
+// running, until finish; false means that it must not be started.
 func (l *Leader) begin(c *call) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -271,7 +273,7 @@ func (l *Leader) begin(c *call) bool {
 		return false
 	}
 	l.running++
-	if c.stream || c.oneway {
+	if c != nil && c.loose() {
 		l.loose[c] = struct{}{}
 	}
 	l.work.Add(1)
@@ -390,7 +392,7 @@ func (l *Leader) stillRunning() string {
 	defer l.mu.Unlock()
 	var names []string
 	for _, c := range l.callsLocked() {
-		names = append(names, c.name)
+		names = append(names, c.in.Method)
 	}
 	if len(names) == 0 {
 		return "Upstream.Watch has not returned"

@@ -122,10 +122,10 @@ func (rs *registrations) graceOver(owner string) {
 }
 
 func (s *session) startRegister(f *clusterclientv1.Register) {
-	c := newCall(s, f.GetId(), "register", f.GetDeadline())
+	c := newCall(s, &wire.Call{ID: f.GetId(), Method: "register", Deadline: f.GetDeadline()})
 	c.turn = s.l.regs.turns.take(regID{s.peer.Instance, f.GetRegistration()})
-	s.start(c, func(c *call) *wire.Reply {
-		return c.upstream(func() error {
+	s.start(c, func(c *call) {
+		c.upstream(func() error {
 			if err := c.turn.wait(c); err != nil {
 				return err
 			}
@@ -135,10 +135,10 @@ func (s *session) startRegister(f *clusterclientv1.Register) {
 }
 
 func (s *session) startDeregister(f *clusterclientv1.Deregister) {
-	c := newCall(s, f.GetId(), "deregister", f.GetDeadline())
+	c := newCall(s, &wire.Call{ID: f.GetId(), Method: "deregister", Deadline: f.GetDeadline()})
 	c.turn = s.l.regs.turns.take(regID{s.peer.Instance, f.GetRegistration()})
-	s.start(c, func(c *call) *wire.Reply {
-		return c.upstream(func() error {
+	s.start(c, func(c *call) {
+		c.upstream(func() error {
 			if err := c.turn.wait(c); err != nil {
 				return err
 			}

@@ -28,12 +28,16 @@ type Registry struct {
 
 var _ grpc.ServiceRegistrar = (*Registry)(nil)
 
-// method is a unary method. invoke decodes its argument with decode.
+// method is a unary method. invoke decodes its argument with decode; bytes,
+// where it is not nil, does the same for arguments and results that travel as
+// they are.
 type method struct {
 	name       string
 	idempotent bool
 	ends       [tallyShards]codeTally // of its calls
 	invoke     func(ctx context.Context, decode func(any) error) (any, error)
+	bytes      func(ctx context.Context, arg []byte) ([]byte, error)
+	pace       pace
 }
 
 // streamMethod is a streaming method of a gRPC service.
@@ -71,10 +75,16 @@ func Idempotent() MethodOption {
 }
 
 // Handle registers fn as method. Req and Resp are plain Go values, protobuf
-// messages or []byte; the caller passes the same kinds. fn runs in a goroutine
-// of its own, with the caller's deadline, cancellation and metadata; an error
-// that is a gRPC status reaches the caller as it is, any other as Unknown
-// with the same text. A panic is answered with Internal.
+// messages or []byte; the caller passes the same kinds. fn runs with the
+// caller's deadline, cancellation and metadata; an error that is a gRPC status
+// reaches the caller as it is, any other as Unknown with the same text. A panic
+// is answered with Internal.
+//
+// fn is called from many goroutines at once and may block. Calls that take a
+// few microseconds are run by the goroutine that received them, one after the
+// other, for that is much faster than a goroutine for each; once one takes
+// longer, another goroutine goes on with those behind it, within a
+// millisecond.
 //
 // An empty name and a name registered twice are reported when the leadership
 // starts: Create fails with an error that is ErrInvalid.
@@ -83,13 +93,14 @@ func Handle[Req, Resp any](r *Registry, name string, fn func(context.Context, Re
 		r.fail("method %q has no handler", name)
 		return
 	}
-	r.add(name, func(ctx context.Context, decode func(any) error) (any, error) {
+	plain, _ := any(fn).(func(context.Context, []byte) ([]byte, error))
+	r.add(&method{name: name, bytes: plain, invoke: func(ctx context.Context, decode func(any) error) (any, error) {
 		req, err := typed.Decode[Req](decode)
 		if err != nil {
 			return nil, err
 		}
 		return fn(ctx, req)
-	}, opts)
+	}}, opts...)
 }
 
 // RegisterService registers the methods of a gRPC service, streaming ones
@@ -101,9 +112,10 @@ func (r *Registry) RegisterService(desc *grpc.ServiceDesc, impl any) {
 		return
 	}
 	for _, m := range desc.Methods {
-		r.add(fmt.Sprintf("/%s/%s", desc.ServiceName, m.MethodName), func(ctx context.Context, decode func(any) error) (any, error) {
+		name := fmt.Sprintf("/%s/%s", desc.ServiceName, m.MethodName)
+		r.add(&method{name: name, invoke: func(ctx context.Context, decode func(any) error) (any, error) {
 			return m.Handler(impl, ctx, decode, nil)
-		}, nil)
+		}})
 	}
 	for _, s := range desc.Streams {
 		name := fmt.Sprintf("/%s/%s", desc.ServiceName, s.StreamName)
@@ -127,15 +139,14 @@ func (r *Registry) SetIdempotent(names ...string) {
 	}
 }
 
-func (r *Registry) add(name string, invoke func(context.Context, func(any) error) (any, error), opts []MethodOption) {
-	if r.taken(name) {
+func (r *Registry) add(m *method, opts ...MethodOption) {
+	if r.taken(m.name) {
 		return
 	}
-	m := &method{name: name, invoke: invoke}
 	for _, opt := range opts {
 		opt(m)
 	}
-	r.unary[name] = m
+	r.unary[m.name] = m
 }
 
 func (r *Registry) taken(name string) bool {

@@ -2,12 +2,11 @@ package leader
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -25,6 +24,8 @@ type session struct {
 	candidate bool
 	stream    wire.Stream
 	w         *wire.Writer
+	in        *wire.Receiver // of whoever is on shift
+	here      here
 	ctx       context.Context // ends with the session; calls run under it
 	cancel    context.CancelCauseFunc
 	ended     chan struct{}
@@ -67,6 +68,9 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello) *se
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
+	s.in = wire.NewReceiver(stream)
+	s.here.timer = time.AfterFunc(time.Hour, s.tick)
+	s.here.timer.Stop()
 	return s
 }
 
@@ -84,14 +88,7 @@ func (s *session) welcome(term uint64) {
 // the stream does, undoes what it did.
 func (s *session) run() error {
 	s.l.regs.ownerJoined(s)
-	go func() {
-		if err := s.receive(); errors.Is(err, io.EOF) {
-			s.w.Finish() // what was asked for before is answered
-		} else {
-			s.cancel(err)
-		}
-		s.end()
-	}()
+	go s.receive()
 	err := s.w.Run(s.ctx)
 	s.cancel(err)
 	return err
@@ -104,7 +101,7 @@ func (s *session) end() {
 	s.subs = nil
 	s.mu.Unlock()
 	for _, c := range s.appendCalls(nil) {
-		if !c.oneway {
+		if !c.loose() {
 			c.cancel()
 		}
 	}
@@ -113,16 +110,6 @@ func (s *session) end() {
 	}
 	s.l.dismiss(s)
 	close(s.ended)
-}
-
-// receive takes the follower's frames until the stream fails.
-func (s *session) receive() error {
-	r := wire.NewReceiver(s.stream)
-	for {
-		if err := r.Requests(s.startInvoke, s.handle); err != nil {
-			return err
-		}
-	}
 }
 
 // handle takes one frame. It does not block.
@@ -149,7 +136,7 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 
 func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 	if f.GetKey() == "" {
-		s.reply(f.GetId(), &wire.Reply{Code: int32(codes.InvalidArgument), Message: "a key of 0 bytes"})
+		s.reply(&wire.Reply{ID: f.GetId(), Code: int32(codes.InvalidArgument), Message: "a key of 0 bytes"})
 		return
 	}
 	s.mu.Lock()
@@ -239,13 +226,11 @@ func (s *session) pullControl(b *wire.Batch) {
 	}
 }
 
-// reply answers the request id, unless it wants no answer (0) or has one (nil).
-func (s *session) reply(id uint64, r *wire.Reply) {
-	if id == 0 || r == nil {
-		return
+// reply answers a request, unless that wants no answer.
+func (s *session) reply(r *wire.Reply) {
+	if r.ID != 0 {
+		s.w.SendReply(r)
 	}
-	r.ID = id
-	s.w.SendReply(r)
 }
 
 // clean makes text fit for a string on the wire.

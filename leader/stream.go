@@ -36,7 +36,7 @@ func (l *Leader) ServeStream(method string, stream grpc.ServerStream) error {
 	ctx := metadata.NewIncomingContext(withCaller(stream.Context(), s.peer), md)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &call{s: s, name: method, stream: true, end: cancel}
+	c := &call{s: s, in: wire.Call{Method: method}, end: cancel}
 	if !l.begin(c) {
 		return status.Error(codes.Unavailable, errLeaving.Error())
 	}

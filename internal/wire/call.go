@@ -3,6 +3,7 @@ package wire
 import (
 	"sync/atomic"
 
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -22,8 +23,8 @@ const (
 )
 
 // A Call is the frame of that name, encoded and decoded by hand: there are
-// hundreds of thousands of them a second. What it is decoded from stays in use
-// as long as its byte slices do.
+// hundreds of thousands of them a second. The Payload of one that was received
+// is part of its batch; see [Call.Keep].
 type Call struct {
 	ID       uint64
 	Method   string
@@ -32,6 +33,23 @@ type Call struct {
 	Oneway   bool
 	Metadata []*clusterclientv1.Metadata
 	Payload  []byte
+
+	hold mem.Buffer // of Payload; nil when that is the collector's
+}
+
+// Keep makes a received Call, and copies of it, valid until [Call.Release].
+func (c *Call) Keep() {
+	if c.hold != nil {
+		c.hold.Ref()
+	}
+}
+
+// Release gives the Payload of a Call that was kept back.
+func (c *Call) Release() {
+	if c.hold != nil {
+		c.hold.Free()
+	}
+	c.hold, c.Payload = nil, nil
 }
 
 func (c *Call) size() int {

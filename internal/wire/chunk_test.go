@@ -111,7 +111,7 @@ func FuzzAssembler(f *testing.F) {
 		r := new(Receiver)
 		for _, data := range [][]byte{first, second} {
 			r.stream = &received{data: bytes.Clone(data)}
-			if r.Requests(func(*Call) {}, func(*clusterclientv1.RequestFrame) {}) != nil {
+			if allRequests(r, func(*Call) {}, func(*clusterclientv1.RequestFrame) {}) != nil {
 				break
 			}
 		}

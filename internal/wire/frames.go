@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -14,7 +15,17 @@ import (
 // Its frames are decoded one by one, and those that there are many of without
 // reflection.
 type Frames struct {
-	data []byte // shared by all that is decoded from it
+	data []byte     // what is left of it
+	hold mem.Buffer // of data; nil when that is the collector's
+}
+
+// release gives the bytes of the batch back, unless a [Call] or [Reply] has
+// kept them.
+func (f *Frames) release() {
+	if f.hold != nil {
+		f.hold.Free()
+	}
+	*f = Frames{}
 }
 
 // next returns the next frame in encoded form, nil at the end.
@@ -63,9 +74,12 @@ func sole(frame []byte, num protowire.Number) (body []byte, ok bool) {
 }
 
 // A Receiver takes the frames of one stream apart. It is used by the one
-// goroutine that receives.
+// goroutine that receives. [Receiver.Receive] gets a batch, and
+// [Receiver.Request] or [Receiver.Response] takes one frame of it after the
+// other.
 type Receiver struct {
 	stream    Stream
+	batch     Frames
 	assembler Assembler
 	values    func(*Value) // see Values
 	call      Call         // used again for each
@@ -111,32 +125,27 @@ func (r *Receiver) text(rest []byte) (string, int) {
 // NewReceiver returns a Receiver of s.
 func NewReceiver(s Stream) *Receiver { return &Receiver{stream: s} }
 
-// each receives one batch and calls take for each of its frames.
-func (r *Receiver) each(take func(frame []byte) error) error {
-	var batch Frames
-	if err := r.stream.RecvMsg(&batch); err != nil {
-		return err
-	}
-	for {
-		frame, err := batch.next()
-		if frame == nil {
-			return err
-		}
-		if err := take(frame); err != nil {
-			return err
-		}
-	}
+// Receive waits for the next batch. The one before is given back.
+func (r *Receiver) Receive() error {
+	r.batch.release()
+	return r.stream.RecvMsg(&r.batch)
 }
 
-// Requests receives one batch of a follower. Calls go to call, which must not
-// keep c itself, everything else to other.
-func (r *Receiver) Requests(call func(c *Call), other func(*clusterclientv1.RequestFrame)) error {
-	return r.each(func(frame []byte) error { return r.request(frame, call, other) })
+// Request takes the next frame of a follower's batch and gives it to call, or
+// to other when it is none; it is false when there was none left. What call is
+// given is valid until it returns, unless it calls [Call.Keep]. Request itself
+// does nothing after that: another goroutine may already use the Receiver.
+func (r *Receiver) Request(call func(*Call), other func(*clusterclientv1.RequestFrame)) (bool, error) {
+	frame, err := r.batch.next()
+	if frame == nil {
+		return false, err
+	}
+	return true, r.request(frame, r.batch.hold, call, other)
 }
 
-func (r *Receiver) request(frame []byte, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
+func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
 	if body, ok := sole(frame, callField); ok {
-		r.call = Call{}
+		r.call = Call{hold: hold}
 		if err := r.call.parse(body, r); err != nil {
 			return err
 		}
@@ -153,7 +162,7 @@ func (r *Receiver) request(frame []byte, call func(*Call), other func(*clustercl
 		if err != nil || whole == nil {
 			return err
 		}
-		return r.request(whole, call, other)
+		return r.request(whole, nil, call, other)
 	case *clusterclientv1.RequestFrame_Call: // with something unknown beside it
 		call(callFrom(k.Call))
 	default:
@@ -162,15 +171,19 @@ func (r *Receiver) request(frame []byte, call func(*Call), other func(*clustercl
 	return nil
 }
 
-// Responses receives one batch of a leader. Replies go to reply, which must
-// not keep p itself, everything else to other.
-func (r *Receiver) Responses(reply func(p *Reply), other func(*clusterclientv1.ResponseFrame)) error {
-	return r.each(func(frame []byte) error { return r.response(frame, reply, other) })
+// Response takes the next frame of a leader's batch, as [Receiver.Request]
+// does that of a follower's.
+func (r *Receiver) Response(reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) (bool, error) {
+	frame, err := r.batch.next()
+	if frame == nil {
+		return false, err
+	}
+	return true, r.response(frame, r.batch.hold, reply, other)
 }
 
-func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
+func (r *Receiver) response(frame []byte, hold mem.Buffer, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
 	if body, ok := sole(frame, replyField); ok {
-		r.reply = Reply{}
+		r.reply = Reply{hold: hold}
 		if err := r.reply.parse(body, r); err != nil {
 			return err
 		}
@@ -192,7 +205,7 @@ func (r *Receiver) response(frame []byte, reply func(*Reply), other func(*cluste
 		}
 		r.whole = true
 		defer func() { r.whole = false }()
-		return r.response(whole, reply, other)
+		return r.response(whole, nil, reply, other)
 	case *clusterclientv1.ResponseFrame_Reply: // with something unknown beside it
 		reply(replyFrom(k.Reply))
 	case *clusterclientv1.ResponseFrame_Value:

@@ -30,9 +30,27 @@ func (r *received) RecvMsg(m any) error {
 	return nil
 }
 
+// allRequests takes all frames of one batch.
+func allRequests(r *Receiver, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
+	err := r.Receive()
+	for more := true; more && err == nil; {
+		more, err = r.Request(call, other)
+	}
+	return err
+}
+
+// allResponses does the same with one of a leader.
+func allResponses(r *Receiver, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
+	err := r.Receive()
+	for more := true; more && err == nil; {
+		more, err = r.Response(reply, other)
+	}
+	return err
+}
+
 // byHand reads a SessionRequest as a leader does.
 func byHand(data []byte) (frames []*clusterclientv1.RequestFrame, err error) {
-	err = NewReceiver(&received{data: data}).Requests(
+	err = allRequests(NewReceiver(&received{data: data}),
 		func(c *Call) {
 			frames = append(frames, &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Call{Call: callProto(c)}})
 		},
@@ -47,7 +65,7 @@ func repliesByHand(data []byte) (frames []*clusterclientv1.ResponseFrame, err er
 	r.Values(func(v *Value) {
 		frames = append(frames, &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Value{Value: valueProto(v)}})
 	})
-	err = r.Responses(
+	err = allResponses(r,
 		func(p *Reply) {
 			frames = append(frames, &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reply{Reply: replyProto(p)}})
 		},

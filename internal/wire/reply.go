@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -23,7 +24,8 @@ const (
 )
 
 // A Reply is the frame of that name, encoded and decoded by hand, as [Call]
-// is.
+// is. The bytes of one that was received are part of its batch; see
+// [Reply.Keep].
 type Reply struct {
 	ID         uint64
 	Code       int32
@@ -35,6 +37,27 @@ type Reply struct {
 	Trailer    []*clusterclientv1.Metadata
 	TooLarge   bool
 	Payload    []byte
+
+	hold mem.Buffer // of Payload and Status; nil when those are the collector's
+}
+
+// Keep makes a received Reply, and copies of it, valid until [Reply.Release].
+func (p *Reply) Keep() {
+	switch {
+	case p.hold == nil:
+	case len(p.Payload) > 0 || len(p.Status) > 0:
+		p.hold.Ref()
+	default:
+		p.hold = nil
+	}
+}
+
+// Release gives the bytes of a Reply that was kept back.
+func (p *Reply) Release() {
+	if p.hold != nil {
+		p.hold.Free()
+	}
+	p.hold, p.Payload, p.Status = nil, nil, nil
 }
 
 func (p *Reply) size() int {
@@ -50,6 +73,13 @@ func (p *Reply) Fits() bool { return p.size() <= MaxFrame-frameRest }
 
 // SendReply queues p as [Writer.Send] does a frame.
 func (w *Writer) SendReply(p *Reply) {
+	w.AddReply(p)
+	w.Wake()
+}
+
+// AddReply queues p for when the writer is woken, by somebody who has more to
+// come. A batch that is full goes out already.
+func (w *Writer) AddReply(p *Reply) {
 	size := p.size()
 	if size > chunkSize {
 		w.sendLarge(&largeFrame{data: p.appendTo(openFrame(nil, replyField, size))})
@@ -59,8 +89,11 @@ func (w *Writer) SendReply(p *Reply) {
 	b := w.tailLocked()
 	b.open(replyField, size)
 	*b.buf = p.appendTo(*b.buf)
+	full := b.Full()
 	w.mu.Unlock()
-	w.Wake()
+	if full {
+		w.Wake()
+	}
 }
 
 func (p *Reply) appendTo(b []byte) []byte {

@@ -10,6 +10,7 @@ package wire
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that Codec falls back on
@@ -69,11 +70,27 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	return fallback.Marshal(v)
 }
 
-// Unmarshal gives Frames a copy of the bytes and decodes any other message.
+// Unmarshal gives Frames the bytes themselves, as long as they are in use, and
+// decodes any other message.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
-	if f, ok := v.(*Frames); ok {
-		f.data = data.Materialize()
-		return nil
+	f, ok := v.(*Frames)
+	if !ok {
+		return fallback.Unmarshal(data, v)
 	}
-	return fallback.Unmarshal(data, v)
+	f.hold = whole(data)
+	f.data = f.hold.ReadOnlyData()
+	return nil
+}
+
+// whole returns data in one piece, to be freed.
+func whole(data mem.BufferSlice) mem.Buffer {
+	if len(data) == 1 {
+		data[0].Ref()
+		return data[0]
+	}
+	n := data.Len()
+	buf := buffers.Get(n)
+	*buf = slices.Grow(*buf, n)[:n]
+	data.CopyTo(*buf)
+	return mem.NewBuffer(buf, buffers)
 }

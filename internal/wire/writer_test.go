@@ -54,7 +54,7 @@ func publish(key string, size int) *clusterclientv1.RequestFrame {
 func keysOf(t *testing.T, receiver *Receiver, data []byte) (keys []string) {
 	t.Helper()
 	receiver.stream = &received{data: data}
-	err := receiver.Requests(func(c *Call) { keys = append(keys, c.Method) }, func(f *clusterclientv1.RequestFrame) {
+	err := allRequests(receiver, func(c *Call) { keys = append(keys, c.Method) }, func(f *clusterclientv1.RequestFrame) {
 		keys = append(keys, f.GetPublish().GetKey()+f.GetUnsubscribe().GetKey())
 	})
 	require.NoError(t, err)
@@ -203,7 +203,7 @@ func TestWriterSendValue(t *testing.T) {
 			synctest.Wait()
 			require.False(t, done.Load(), "done before the last piece was taken")
 			r.stream = &received{data: <-g.batches}
-			require.NoError(t, r.Responses(func(*Reply) {}, func(f *clusterclientv1.ResponseFrame) {
+			require.NoError(t, allResponses(r, func(*Reply) {}, func(f *clusterclientv1.ResponseFrame) {
 				got[f.GetValue().GetKey()] = len(f.GetValue().GetData())
 			}))
 		}

@@ -1,0 +1,241 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+)
+
+const (
+	// reliefAfter is how often the leader looks whether a handler that runs
+	// where its call was received is still the same. What is behind it waits
+	// twice as long at most.
+	reliefAfter = 500 * time.Microsecond
+
+	// replyAfter is how much time, about, handlers may take before the
+	// replies of those that are done go out.
+	replyAfter = 100 * time.Microsecond
+
+	// sampleEvery is one in how many runs is timed.
+	sampleEvery = 16
+)
+
+// A shift is the time in which one goroutine receives what a session's
+// follower sends. Calls whose handlers have proven quick it runs itself: a
+// goroutine for each would cost more than most handlers do.
+//
+//	            a quick handler                 returns
+//	receiving ------------------> in a handler ---------> receiving
+//	                                   |
+//	                                   | takes longer than it ought to, or
+//	                                   v ends its goroutine
+//	                               relieved: another goroutine goes on
+//	                               receiving, and the call is one like any
+//	                               other that has a goroutine of its own
+type shift struct {
+	s        *session
+	relieved bool
+	admitted bool          // the leader counts one call for all that run here
+	call     *call         // whose handler runs here now
+	turn     uint64        // of call
+	runs     uint          // of handlers
+	now      time.Time     // when one was last timed
+	spent    time.Duration // in handlers, about, since the writer was woken
+}
+
+// here is the call whose handler runs on the goroutine that is on shift.
+type here struct {
+	call  atomic.Pointer[call]
+	turn  atomic.Uint64 // odd while the handler runs
+	seen  atomic.Uint64 // turn at the last tick
+	armed atomic.Bool   // there will be another tick
+	timer *time.Timer
+}
+
+// begin notes that c runs from now on.
+func (h *here) begin(c *call) (turn uint64) {
+	h.call.Store(c)
+	turn = h.turn.Add(1)
+	if !h.armed.Load() && h.armed.CompareAndSwap(false, true) {
+		h.timer.Reset(reliefAfter)
+	}
+	return turn
+}
+
+// end notes that the call of a turn is over; it is false when the shift was
+// relieved of it.
+func (h *here) end(turn uint64) bool { return h.turn.CompareAndSwap(turn, turn+1) }
+
+// running returns the call that runs now.
+func (h *here) running() *call {
+	if h.turn.Load()%2 == 0 {
+		return nil
+	}
+	return h.call.Load()
+}
+
+// tick relieves a shift that has not come out of a handler since the last
+// one. It runs only while there are calls.
+func (s *session) tick() {
+	h := &s.here
+	turn := h.turn.Load()
+	again := turn == h.seen.Swap(turn)
+	if again && turn%2 == 1 {
+		s.relieve(turn)
+	} else if again {
+		h.armed.Store(false)
+		if h.turn.Load() == turn || !h.armed.CompareAndSwap(false, true) {
+			return
+		}
+	}
+	h.timer.Reset(reliefAfter)
+}
+
+// relieve makes another goroutine go on receiving, while that which was on
+// shift has the call of a turn to finish. It is false when the turn is over.
+func (s *session) relieve(turn uint64) bool {
+	c := s.here.call.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.here.end(turn) {
+		return false
+	}
+	c.in.Keep() // its batch will be given back
+	s.calls[c.in.ID] = c
+	s.w.Expect(1)
+	s.w.Wake()
+	go s.receive()
+	return true
+}
+
+// receive is one shift.
+func (s *session) receive() {
+	sh := &shift{s: s}
+	defer sh.abandoned()
+	err := sh.receive()
+	switch {
+	case sh.relieved:
+		return
+	case errors.Is(err, io.EOF):
+		s.w.Finish() // what was asked for before is answered
+	default:
+		s.cancel(err)
+	}
+	s.end()
+}
+
+// abandoned finds somebody else to receive when a handler has ended the
+// goroutine that is on shift.
+func (sh *shift) abandoned() {
+	if sh.call != nil {
+		sh.s.relieve(sh.turn)
+		sh.s.leave(sh.call)
+	}
+}
+
+// receive takes the follower's frames until the stream fails or somebody else
+// does it.
+func (sh *shift) receive() error {
+	r := sh.s.in
+	for {
+		for more := true; more; {
+			var err error
+			more, err = r.Request(sh.take, sh.s.handle)
+			if sh.relieved {
+				return nil
+			}
+			if err != nil {
+				sh.rest()
+				return err
+			}
+		}
+		sh.rest()
+		if err := r.Receive(); err != nil {
+			return err
+		}
+	}
+}
+
+// rest lets others have their turn after a batch.
+func (sh *shift) rest() {
+	if !sh.admitted {
+		return
+	}
+	sh.admitted = false
+	sh.s.l.finish(nil)
+	sh.s.here.call.Store(nil)
+	sh.s.w.Wake()
+	runtime.Gosched()
+}
+
+// take runs a call, or has it run.
+func (sh *shift) take(f *wire.Call) {
+	m := sh.s.l.methods.unary[f.Method]
+	if m == nil || f.Oneway || !m.pace.quick.Load() || !sh.admit() {
+		f.Keep()
+		sh.s.startCall(f, nil)
+		return
+	}
+	c := newCall(sh.s, f)
+	c.method = m
+	sh.run(c)
+}
+
+// admit makes the leader wait, when it leaves, for what runs here; false when
+// it is leaving already.
+func (sh *shift) admit() bool {
+	sh.admitted = sh.admitted || sh.s.l.begin(nil)
+	return sh.admitted
+}
+
+// run runs the handler of c.
+func (sh *shift) run(c *call) {
+	s := sh.s
+	timed := sh.runs%sampleEvery == 0
+	sh.runs++
+	if timed {
+		sh.now = time.Now()
+	}
+	if c.expired(sh.now) {
+		c.answer(replyError(context.DeadlineExceeded))
+		c.method.count(s.shard, c.code)
+		return
+	}
+	sh.call, sh.turn = c, s.here.begin(c)
+	var r wire.Reply
+	c.run(&r)
+	sh.call = nil
+	c.finish()
+	r.ID = c.in.ID
+	if !s.here.end(sh.turn) {
+		sh.relieved = true
+		c.method.pace.learn(paceLongest)
+		c.answer(&r)
+		s.leave(c)
+		return
+	}
+	if timed {
+		c.method.pace.learn(time.Since(sh.now))
+	}
+	c.method.count(s.shard, codes.Code(r.Code))
+	if r.ID != 0 {
+		s.w.AddReply(&r)
+	}
+	sh.hurry(c.method)
+}
+
+// hurry has the replies sent that are there when handlers have taken long.
+func (sh *shift) hurry(m *method) {
+	sh.spent += time.Duration(m.pace.mean.Load())
+	if sh.spent > replyAfter {
+		sh.spent = 0
+		sh.s.w.Wake()
+	}
+}
