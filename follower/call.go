@@ -46,11 +46,12 @@ func (f *Follower) Invoke(ctx context.Context, method string, args, reply any, o
 }
 
 func (f *Follower) invoke(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
-	r, err := f.call(ctx, method, args, false)
+	a, err := f.call(ctx, method, args, false)
 	if err != nil {
 		return err
 	}
-	defer r.Release()
+	defer f.release(a)
+	r := &a.reply
 	for _, opt := range opts {
 		switch o := opt.(type) {
 		case grpc.HeaderCallOption:
@@ -59,7 +60,7 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 			*o.TrailerAddr = wire.MetadataFrom(r.Trailer)
 		}
 	}
-	if err := f.answer("invoke", method, &r); err != nil || reply == nil {
+	if err := f.answer("invoke", method, r); err != nil || reply == nil {
 		return err
 	}
 	c, ok := codec.Named(r.Codec, f.cfg.Codec)
@@ -78,29 +79,31 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 // ends. The error is that of handing
 // the call over, as for Invoke.
 func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) error {
-	r, err := f.call(ctx, method, args, true)
+	a, err := f.call(ctx, method, args, true)
 	if err == nil {
-		err = f.answer("invoke", method, &r)
+		err = f.answer("invoke", method, &a.reply)
+		f.release(a)
 	}
 	f.ends.count(err)
 	return err
 }
 
-// call makes one call and returns the leader's reply to it.
-func (f *Follower) call(ctx context.Context, method string, args any, oneway bool) (wire.Reply, error) {
+// call makes one call and returns the attempt that was answered, to be
+// released.
+func (f *Follower) call(ctx context.Context, method string, args any, oneway bool) (*attempt, error) {
 	if method == "" || !utf8.ValidString(method) {
-		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
+		return nil, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
 	}
 	if len(method) > maxKey {
-		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method[:64]+"…", errors.New("the method's name is longer than 4096 bytes"))
+		return nil, f.fail(errs.Invalid, "invoke", method[:64]+"…", errors.New("the method's name is longer than 4096 bytes"))
 	}
 	c := codec.For(args, f.cfg.Codec)
 	data, err := codec.Encode(c, args)
 	if err != nil {
-		return wire.Reply{}, f.fail(errs.Invalid, "invoke", method, fmt.Errorf("encode the argument: %w", err))
+		return nil, f.fail(errs.Invalid, "invoke", method, fmt.Errorf("encode the argument: %w", err))
 	}
 	if err := f.checkSize("invoke", method, data); err != nil {
-		return wire.Reply{}, err
+		return nil, err
 	}
 	q := request{op: "invoke", key: method, again: ifIdempotent, call: wire.Call{
 		Method: method, Codec: c.Name(), Payload: data, Oneway: oneway,
@@ -109,10 +112,10 @@ func (f *Follower) call(ctx context.Context, method string, args any, oneway boo
 		q.call.Metadata = wire.MetadataTo(md)
 	}
 	if !q.call.Fits() {
-		return wire.Reply{}, f.fail(errs.TooLarge, "invoke", method, errors.New("the argument with its metadata"))
+		return nil, f.fail(errs.TooLarge, "invoke", method, errors.New("the argument with its metadata"))
 	}
-	reply, _, err := f.request(ctx, &q)
-	return reply, err
+	a, _, err := f.request(ctx, &q)
+	return a, err
 }
 
 // Publish writes data, which may be empty but not nil, as the value of key and
@@ -123,13 +126,10 @@ func (f *Follower) Publish(ctx context.Context, key string, data []byte) error {
 	if err := cmp.Or(f.checkKey("publish", key), f.checkValue("publish", key, data)); err != nil {
 		return err
 	}
-	reply, _, err := f.request(ctx, &request{op: "publish", key: key, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+	_, err := f.do(ctx, &request{op: "publish", key: key, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Publish{
 			Publish: &clusterclientv1.Publish{Id: id, Key: key, Data: data, Deadline: deadline},
 		}}
 	}})
-	if err != nil {
-		return err
-	}
-	return f.answer("publish", key, &reply)
+	return err
 }

@@ -179,7 +179,7 @@ func (d *Driver) Stats() Stats {
 		k.mu.Unlock()
 	}
 	if l := f.state.Load().link; l != nil {
-		st.Running = l.underWay()
+		st.Running = l.waiting.len()
 	}
 	return st
 }

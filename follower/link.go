@@ -26,6 +26,7 @@ type link struct {
 	leader     *clusterclientv1.Peer
 	session    []byte
 	idempotent map[string]bool
+	waiting    *waitlist
 	gapSince   time.Time // when the link before this one was lost
 
 	ctx     context.Context // ends, with the reason, when the link is lost
@@ -35,11 +36,10 @@ type link struct {
 	term    atomic.Uint64
 	onTerm  func(uint64)
 
-	mu      sync.Mutex // guards what follows
-	due     []string   // keys whose wanted state the leader has to be told
-	isDue   map[string]bool
-	waiting map[uint64]*attempt // nil when the link is over
-	acks    []uint64
+	mu    sync.Mutex // guards what follows
+	due   []string   // keys whose wanted state the leader has to be told
+	isDue map[string]bool
+	acks  []uint64
 }
 
 func newLink(f *Follower, lk Link) *link {
@@ -48,7 +48,7 @@ func newLink(f *Follower, lk Link) *link {
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		isDue:      make(map[string]bool),
-		waiting:    make(map[uint64]*attempt),
+		waiting:    newWaitlist(),
 	}
 	for _, m := range lk.Welcome.GetIdempotentMethods() {
 		l.idempotent[m] = true

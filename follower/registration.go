@@ -99,11 +99,8 @@ func (r *Registration) Close() error {
 // announce is called within an operation, as is takeBack.
 func (r *Registration) announce(ctx context.Context, data []byte) error {
 	data = slices.Clone(data) // the next leader gets it as it is now
-	reply, on, err := r.f.request(ctx, r.announcement(data))
+	on, err := r.f.do(ctx, r.announcement(data))
 	if err != nil {
-		return err
-	}
-	if err := r.f.answer("register", r.key, &reply); err != nil {
 		return err
 	}
 	r.data, r.on = data, on
@@ -138,15 +135,12 @@ func (r *Registration) withdraw(ctx context.Context) error {
 }
 
 func (r *Registration) takeBack(ctx context.Context) error {
-	reply, _, err := r.f.request(ctx, &request{op: "withdraw", key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+	_, err := r.f.do(ctx, &request{op: "withdraw", key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Deregister{
 			Deregister: &clusterclientv1.Deregister{Id: id, Registration: r.id, Key: r.key, Deadline: deadline},
 		}}
 	}})
-	if err != nil {
-		return err
-	}
-	return r.f.answer("withdraw", r.key, &reply)
+	return err
 }
 
 // retract takes back a registration whose announcement failed: it may have
@@ -191,12 +185,13 @@ func (r *Registration) replayOnce(l *link) error {
 	if r.closed || r.on == l {
 		return nil
 	}
-	reply, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement(r.data))
+	a, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement(r.data))
 	if state != settled || l.ctx.Err() != nil { // the leader is leaving, or gone
 		return nil
 	}
 	if err == nil {
-		err = r.f.answer("register", r.key, &reply)
+		err = r.f.answer("register", r.key, &a.reply)
+		r.f.release(a)
 	}
 	switch {
 	case err == nil:

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -44,51 +43,38 @@ func (q *request) repeatable(l *link) bool {
 // that the link sends it. The deadline is in Unix nanoseconds.
 type builder func(id uint64, deadline int64) *clusterclientv1.RequestFrame
 
-// An attempt is one sending of a request on one link. One that was answered is
-// used again; of others the link's queue may still hold a part.
-type attempt struct {
-	done   chan outcome // one slot; filled once for each attempt
-	reply  wire.Reply   // set before done when answered
-	handed atomic.Bool  // the leader may have it
-	timer  *time.Timer
+// do makes q and returns the link that the leader's yes came over, or its no
+// as an error.
+func (f *Follower) do(ctx context.Context, q *request) (*link, error) {
+	a, l, err := f.request(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer f.release(a)
+	return l, f.answer(q.op, q.key, &a.reply)
 }
 
-// outcome is how an attempt ended.
-type outcome int
-
-const (
-	answered outcome = iota
-	lost             // the link has ended
-	closed           // the client was closed
-)
-
-func newAttempt() any {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &attempt{done: make(chan outcome, 1), timer: t}
-}
-
-// request sends q to the leader and returns the reply and the link it came
-// over. It waits for a leader if need be, until ctx ends or, if that has no
-// deadline, as long as a call may take. A request that certainly was not
-// started is made again with the next leader; one whose outcome is unknown
-// only if it is repeatable.
-func (f *Follower) request(ctx context.Context, q *request) (wire.Reply, *link, error) {
+// request sends q to the leader and returns the attempt that was answered, to
+// be released, and the link it was made on. It waits for a leader if need be,
+// until ctx ends or, if that has no deadline, as long as a call may take. A
+// request that certainly was not started is made again with the next leader;
+// one whose outcome is unknown only if it is repeatable.
+func (f *Follower) request(ctx context.Context, q *request) (*attempt, *link, error) {
 	deadline := f.deadline(ctx)
 	var l *link
 	for {
 		var err error
 		if l, err = f.await(ctx, deadline, q, l); err != nil {
-			return wire.Reply{}, nil, err
+			return nil, nil, err
 		}
-		reply, state, err := l.attempt(ctx, deadline, q)
+		a, state, err := l.attempt(ctx, deadline, q)
 		switch {
 		case state == tryNext, state == unknown && q.repeatable(l):
 			continue
 		case state == unknown:
 			err = f.fail(errs.OutcomeUnknown, q.op, q.key, fmt.Errorf("the leader was %s: %w", l, plain(context.Cause(l.ctx))))
 		}
-		return reply, l, err
+		return a, l, err
 	}
 }
 
@@ -101,60 +87,68 @@ const (
 	unknown                 // the leader was lost and may have started it
 )
 
-// attempt makes q on l.
-func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (reply wire.Reply, state progress, err error) {
+// attempt makes q on l. What it returns is to be released when it is settled
+// without an error.
+func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (*attempt, progress, error) {
 	a := l.f.attempts.Get().(*attempt)
 	a.handed.Store(false)
-	id := l.f.ids.Add(1)
-	if !l.expect(id, a) {
+	id, ok := l.waiting.add(a, deadline)
+	if !ok {
 		l.f.attempts.Put(a)
-		return reply, tryNext, nil
+		return nil, tryNext, nil
 	}
 	l.w.Expect(1)
-	defer l.w.Expect(-1)
 	l.send(id, deadline, q, a)
-	a.timer.Reset(time.Until(deadline))
-	defer a.timer.Stop()
-	var end outcome
-	select {
-	case end = <-a.done:
-	case <-ctx.Done():
-		err = l.f.ended(ctx, q.op, q.key, q.waits)
-	case <-a.timer.C:
-		err = l.f.timedOut(q.op, q.key, q.waits)
-	}
-	if err != nil && !l.giveUp(id, a) {
-		end, err = <-a.done, nil // it was just being answered
-	}
+	end := l.wait(ctx, id, a)
+	l.w.Expect(-1)
 	switch {
-	case err != nil:
-		return reply, settled, err
+	case end == given:
+		return nil, settled, l.f.timeOver(ctx, q, q.waits)
 	case end == closed:
-		return reply, settled, l.f.closedErr(q.op, q.key)
+		return nil, settled, l.f.closedErr(q.op, q.key)
 	case end == lost && a.handed.Load():
-		return reply, unknown, nil
+		return nil, unknown, nil
 	case end == lost:
-		return reply, tryNext, nil
+		return nil, tryNext, nil
+	case a.reply.NotStarted:
+		l.f.release(a)
+		return nil, tryNext, nil
+	case onlyEnded(ctx, deadline, &a.reply):
+		l.f.release(a)
+		return nil, settled, l.f.timeOver(ctx, q, nil)
 	}
-	reply, a.reply = a.reply, wire.Reply{}
-	l.f.attempts.Put(a)
-	switch {
-	case reply.NotStarted:
-		return reply, tryNext, nil
-	case onlyEnded(ctx, deadline, &reply):
-		return reply, settled, l.f.timeOver(ctx, q)
+	return a, settled, nil
+}
+
+// wait returns how the attempt ended. When the caller has no more time the
+// leader is told.
+func (l *link) wait(ctx context.Context, id uint64, a *attempt) (end outcome) {
+	if done := ctx.Done(); done == nil {
+		end = <-a.done
+	} else {
+		select {
+		case end = <-a.done:
+		case <-done:
+			if l.waiting.take(id) == nil {
+				return <-a.done // it was just being answered
+			}
+			end = given
+		}
 	}
-	return reply, settled, nil
+	if end == given {
+		l.cancelCall(id, a)
+	}
+	return end
 }
 
 // timeOver returns the error of a request whose deadline has come, or whose
-// context has ended.
-func (f *Follower) timeOver(ctx context.Context, q *request) error {
+// context has ended, while it waited for on.
+func (f *Follower) timeOver(ctx context.Context, q *request, on error) error {
 	if _, own := ctx.Deadline(); own || ctx.Err() != nil {
 		<-ctx.Done() // at once, or any moment now
-		return f.ended(ctx, q.op, q.key, nil)
+		return f.ended(ctx, q.op, q.key, on)
 	}
-	return f.timedOut(q.op, q.key, nil)
+	return f.timedOut(q.op, q.key, on)
 }
 
 // onlyEnded reports whether all that the leader says is that the caller's time
@@ -191,47 +185,17 @@ func (l *link) send(id uint64, deadline time.Time, q *request, a *attempt) {
 	l.direct(&call)
 }
 
-// expect makes the reply to id go to a; false when the link is over.
-func (l *link) expect(id uint64, a *attempt) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting == nil {
-		return false
-	}
-	l.waiting[id] = a
-	return true
-}
-
+// takeReply gives a reply to the attempt that waits for it.
 func (l *link) takeReply(reply *wire.Reply) {
-	if a := l.forget(reply.ID); a != nil {
+	if a := l.waiting.take(reply.ID); a != nil {
 		reply.Keep()
 		a.reply = *reply
 		a.done <- answered
 	}
 }
 
-// forget returns the attempt that waits for the reply to id, which from then
-// on goes nowhere.
-func (l *link) forget(id uint64) *attempt {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	a := l.waiting[id]
-	delete(l.waiting, id)
-	return a
-}
-
-// giveUp tells the leader that nobody waits for the reply to id. It is false
-// when the reply, or the end, has just come.
-func (l *link) giveUp(id uint64, a *attempt) bool {
-	if l.forget(id) == nil {
-		return false
-	}
-	l.cancelCall(id, a)
-	return true
-}
-
-// cancelCall tells the leader so. What it tells must not come before the
-// request, which would then run unhindered.
+// cancelCall tells the leader that nobody waits for the reply to id. What it
+// tells must not come before the request, which would then run unhindered.
 func (l *link) cancelCall(id uint64, a *attempt) {
 	l.w.SendAfter(&a.handed, &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Cancel{
 		Cancel: &clusterclientv1.Cancel{Id: id},
@@ -240,22 +204,12 @@ func (l *link) cancelCall(id uint64, a *attempt) {
 
 // endAll ends every attempt, and those that come later.
 func (l *link) endAll(how outcome) {
-	l.mu.Lock()
-	waiting := l.waiting
-	l.waiting = nil
-	l.mu.Unlock()
-	for id, a := range waiting {
+	for id, a := range l.waiting.end() {
 		if how == closed {
 			l.cancelCall(id, a)
 		}
 		a.done <- how
 	}
-}
-
-func (l *link) underWay() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.waiting)
 }
 
 // answer turns a reply that says no into an error that carries the same gRPC

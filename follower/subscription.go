@@ -101,14 +101,11 @@ func (f *Follower) add(s *Subscription, name string) bool {
 
 // join waits until the leader knows of the queue group's member.
 func (s *Subscription) join(ctx context.Context) error {
-	reply, _, err := s.f.request(ctx, &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
+	_, err := s.f.do(ctx, &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
 		s.key.askWith(id)
 		return nil
 	}})
-	if err != nil {
-		return err
-	}
-	return s.f.answer("subscribe", s.key.name, &reply)
+	return err
 }
 
 // Value returns the newest value known of the key, whether or not Next has
