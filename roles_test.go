@@ -8,6 +8,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/leader"
 )
 
 // env is what a test of eachRole works with.
@@ -54,10 +55,29 @@ func eachRole(t *testing.T, test func(t *testing.T, e *env), before ...func(e *e
 		require.Equal(t, clusterclient.RoleLeader, leader.Role())
 		require.Equal(t, clusterclient.RoleFollower, e.Node.Role())
 	})
+	run("follower, quick handlers", func(e *env) {
+		quick(e)
+		leader := e.Cluster.Start()
+		e.Node = e.Cluster.Start()
+		require.Equal(t, clusterclient.RoleLeader, leader.Role())
+		require.Equal(t, clusterclient.RoleFollower, e.Node.Role())
+	})
 	run("single", func(e *env) {
 		e.Node = e.Cluster.Start(clusterclient.WithSingleProcess())
 		require.Equal(t, clusterclient.RoleLeader, e.Node.Role())
 	})
+}
+
+// quick makes the leader run the handlers of all methods where their calls are
+// received, whatever they do.
+func quick(e *env) {
+	register := e.Up.Methods
+	e.Up.Methods = func(r *leader.Registry) {
+		if register != nil {
+			register(r)
+		}
+		r.SetQuick(r.Unary()...)
+	}
 }
 
 func TestEachRole(t *testing.T) {

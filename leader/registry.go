@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -103,6 +104,14 @@ func Handle[Req, Resp any](r *Registry, name string, fn func(context.Context, Re
 	}}, opts...)
 }
 
+// Quick says that a handler takes microseconds and does not block, so that its
+// calls run where they are received from the first one on. It is never needed:
+// the leader finds out by itself, and changes its mind about a method that is
+// not quick after all.
+func Quick() MethodOption {
+	return func(m *method) { m.pace.assume() }
+}
+
 // RegisterService registers the methods of a gRPC service, streaming ones
 // included. Generated code calls it. Read-only methods can be marked with
 // [Registry.SetIdempotent] afterwards.
@@ -129,15 +138,25 @@ func (r *Registry) RegisterService(desc *grpc.ServiceDesc, impl any) {
 // SetIdempotent marks methods that are registered already, by their names or,
 // for gRPC services, full names such as "/pkg.Service/Method", as [Idempotent].
 func (r *Registry) SetIdempotent(names ...string) {
+	r.mark("idempotent", Idempotent(), names)
+}
+
+// SetQuick marks methods that are registered already as [Quick].
+func (r *Registry) SetQuick(names ...string) { r.mark("quick", Quick(), names) }
+
+func (r *Registry) mark(as string, opt MethodOption, names []string) {
 	for _, name := range names {
-		m, ok := r.unary[name]
-		if !ok {
-			r.fail("method %q is marked idempotent but not registered", name)
-			continue
+		if m, ok := r.unary[name]; ok {
+			opt(m)
+		} else {
+			r.fail("method %q is marked %s but not registered", name, as)
 		}
-		m.idempotent = true
 	}
 }
+
+// Unary returns the names of the methods registered so far, without those that
+// are streams.
+func (r *Registry) Unary() []string { return slices.Sorted(maps.Keys(r.unary)) }
 
 func (r *Registry) add(m *method, opts ...MethodOption) {
 	if r.taken(m.name) {
