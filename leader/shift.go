@@ -99,20 +99,19 @@ func (s *session) tick() {
 }
 
 // relieve makes another goroutine go on receiving, while that which was on
-// shift has the call of a turn to finish. It is false when the turn is over.
-func (s *session) relieve(turn uint64) bool {
+// shift has the call of a turn to finish; unless that is over.
+func (s *session) relieve(turn uint64) {
 	c := s.here.call.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.here.end(turn) {
-		return false
+		return
 	}
 	c.in.Keep() // its batch will be given back
 	s.calls[c.in.ID] = c
 	s.w.Expect(1)
 	s.w.Wake()
 	go s.receive()
-	return true
 }
 
 // receive is one shift.
