@@ -57,6 +57,35 @@ func Inspect(ctx context.Context, port int, opts ...Option) (inspect.Cluster, er
 	return inspect.Cluster{Address: address, At: time.Now(), Owner: n.Self, Names: n.Names}, nil
 }
 
+// Explain tells how the value of key comes to the subscribers of the cluster
+// called name on a loopback port of this host, as [Client.Explain] does, but
+// without joining it. It fails with [ErrNoLeader] when nobody leads the name,
+// and as [Inspect] does.
+func Explain(ctx context.Context, name string, port int, key string, opts ...Option) (inspect.Explanation, error) {
+	o, port, err := resolve(name, port, opts)
+	if err != nil {
+		return inspect.Explanation{}, err
+	}
+	req := &clusterclientv1.InspectRequest{Key: key, Followers: true}
+	n, err := o.inspectAt(ctx, net.JoinHostPort(host, strconv.Itoa(port)), req)
+	if err != nil {
+		return inspect.Explanation{}, err
+	}
+	i := slices.IndexFunc(n.Names, func(have inspect.Name) bool { return have.Name == name })
+	if i < 0 {
+		return inspect.Explanation{}, &Error{Code: errs.NoLeader, Op: "explain", Name: name, Key: key, Cause: fmt.Errorf("pid %d, which owns the port, knows of no leader", n.Self.PID)}
+	}
+	if i > 0 {
+		if n, err = o.inspectAt(ctx, n.Names[i].Leader.Address, req); err != nil {
+			return inspect.Explanation{}, err
+		}
+	}
+	if n.Explanation == nil || n.Explanation.Name != name {
+		return inspect.Explanation{}, &Error{Code: errs.NoLeader, Op: "explain", Name: name, Key: key, Cause: fmt.Errorf("pid %d: %s %s", n.Self.PID, n.Names[0].State, n.Names[0].Reason)}
+	}
+	return *n.Explanation, nil
+}
+
 // inspectOther asks the leader of a name that somebody else told of.
 func (o *options) inspectOther(ctx context.Context, name *inspect.Name, req *clusterclientv1.InspectRequest) {
 	n, err := o.inspectAt(ctx, name.Leader.Address, req)

@@ -2,6 +2,7 @@ package clusterclient_test
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net"
@@ -341,7 +342,12 @@ func TestStatsCountsWhoWasRejected(t *testing.T) {
 		a := cluster.Start()
 		_, err := cluster.TryStart(clustertest.Name, clusterclient.WithIdentity("other"))
 		require.ErrorIs(t, err, clusterclient.ErrIdentityMismatch)
-		require.Equal(t, map[string]uint64{"IDENTITY_MISMATCH": 1}, a.Stats().Rejected)
+		rejected := a.Stats().Rejected
+		require.Len(t, rejected, 1)
+		require.Equal(t, "IDENTITY_MISMATCH", rejected[0].Code)
+		require.EqualValues(t, 1, rejected[0].Count)
+		require.Equal(t, os.Getpid(), rejected[0].Last.PID)
+		require.Equal(t, rejected[0].Count, inspectOn(t, cluster).Names[0].Leadership.Rejected[0].Count)
 	})
 }
 
@@ -362,4 +368,17 @@ func (d *deaf) Dial(ctx context.Context, address string) (net.Conn, error) {
 func echoAndFail(r *leader.Registry) {
 	leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
 	leader.Handle(r, "fail", func(context.Context, []byte) ([]byte, error) { return nil, status.Error(codes.Aborted, "no") })
+}
+
+// A tool takes the identity over from what it sees.
+func TestFingerprint(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "one")
+		cluster.Start(clusterclient.WithIdentity("etcd", "prod"))
+		identity, err := hex.DecodeString(inspectOn(t, cluster).Names[0].Identity)
+		require.NoError(t, err)
+		require.NotEmpty(t, identity)
+		tool := cluster.Start(clusterclient.WithFingerprint(identity), clusterclient.WithRole(clusterclient.FollowerOnly))
+		mustYield(t, mustSubscribe(t, tool, "k"), "one")
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -113,6 +114,12 @@ func WithIdentity(parts ...string) Option {
 		}
 		o.identity = h.Sum(nil)
 	}
+}
+
+// WithFingerprint takes an identity over by its fingerprint, as [Inspect]
+// reports it. It is for tools, which do not know the parts.
+func WithFingerprint(fingerprint []byte) Option {
+	return func(o *options) { o.identity = slices.Clone(fingerprint) }
 }
 
 // WithCodec says how plain Go values travel; the default is [codec.JSON].

@@ -267,7 +267,7 @@ func (v *visitor) wait(reason string, changed <-chan struct{}) error {
 }
 
 func (v *visitor) reject(r *clusterclientv1.Reject) error {
-	v.s.c.rejected.count(r.GetCode())
+	v.s.c.rejected.count(r.GetCode(), v.hello.GetPeer())
 	return v.send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reject{Reject: r}})
 }
 

@@ -78,6 +78,7 @@ func (s *server) inspectLeader(ctx context.Context, ldr *leader.Leader, req *clu
 	if req.GetKey() != "" {
 		n.Explanation = s.explain(ctx, ldr, req)
 	}
+	report.Rejected = s.c.rejected.all()
 	own.Leadership = &report
 }
 

@@ -1,13 +1,11 @@
 package clusterclient
 
 import (
-	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/histogram"
 	"github.com/clusterclient/clusterclient/leader"
-	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
 // Stats is a snapshot of what a client has done since Create, and of what it
@@ -32,9 +30,9 @@ type Stats struct {
 	// zero when none is.
 	OldestStale time.Time `json:"oldest_stale,omitzero"`
 
-	// Rejected counts the processes that this client, leading or owning the
-	// port, has turned away, by reason: such as "IDENTITY_MISMATCH".
-	Rejected map[string]uint64 `json:"rejected"`
+	// Rejected tells of the processes that this client, leading or owning the
+	// port, has turned away.
+	Rejected []inspect.Rejection `json:"rejected,omitempty"`
 
 	// Leading is what the leader does; nil unless this client leads.
 	Leading *leader.Stats `json:"leading,omitempty"`
@@ -57,7 +55,7 @@ func (c *Client) Stats() Stats {
 	own := c.driver.Stats()
 	s := Stats{
 		Status: st, Calls: own.Calls, Running: own.Running, OldestStale: own.OldestStale,
-		Rejected: c.rejected.counts(),
+		Rejected: c.rejected.all(),
 	}
 	c.status.addHistory(&s)
 	if l != nil {
@@ -65,31 +63,4 @@ func (c *Client) Stats() Stats {
 		s.Leading = &leading
 	}
 	return s
-}
-
-// codeName returns the code without the prefix that all have.
-func codeName(code clusterclientv1.Code) string {
-	return strings.TrimPrefix(code.String(), "CODE_")
-}
-
-// maxCodes is more than there are codes for turning somebody away.
-const maxCodes = 16
-
-// rejections counts, by code, who was turned away.
-type rejections [maxCodes]atomic.Uint64
-
-func (r *rejections) count(code clusterclientv1.Code) {
-	if int(code) < len(r) {
-		r[code].Add(1)
-	}
-}
-
-func (r *rejections) counts() map[string]uint64 {
-	all := make(map[string]uint64)
-	for code := range r {
-		if n := r[code].Load(); n > 0 {
-			all[codeName(clusterclientv1.Code(code))] = n
-		}
-	}
-	return all
 }

@@ -75,8 +75,21 @@ type Leadership struct {
 	Running       int            `json:"running"` // calls under way
 	Methods       []Method       `json:"methods,omitempty"`
 	OnewayFailed  uint64         `json:"oneway_failed,omitempty"`
+	Updates       uint64         `json:"updates"`           // values that the upstream reported
+	WatchFailures uint64         `json:"watch_failures"`    // watches of the upstream that ended by themselves
+	Sent          uint64         `json:"sent"`              // values sent to followers
+	Conflated     uint64         `json:"conflated"`         // values left out for a newer one
 	Refused       uint64         `json:"refused,omitempty"` // calls, since the leader had too many
-	Keys          []Key          `json:"keys,omitempty"`    // only when asked for
+	Rejected      []Rejection    `json:"rejected,omitempty"`
+	Keys          []Key          `json:"keys,omitempty"` // only when asked for
+}
+
+// A Rejection says which processes were turned away for one reason.
+type Rejection struct {
+	Code  string    `json:"code"` // such as "IDENTITY_MISMATCH"
+	Count uint64    `json:"count"`
+	Last  Peer      `json:"last"` // who was the last one
+	At    time.Time `json:"at"`   // when
 }
 
 // An Upstream is the state of a leader's upstream.

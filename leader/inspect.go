@@ -20,6 +20,7 @@ func (l *Leader) Inspect() inspect.Leadership {
 		Candidates: max(0, st.Candidates-1), Subscriptions: st.Subscriptions,
 		Registrations: l.regs.inspect(), Running: st.Running,
 		Methods: st.Methods, OnewayFailed: st.OnewayFailed, Refused: st.Refused,
+		Updates: st.Updates, WatchFailures: st.WatchFailures, Sent: st.Sent, Conflated: st.Conflated,
 	}
 	for _, s := range l.allSessions() {
 		report.Followers = append(report.Followers, s.inspect())

@@ -30,6 +30,12 @@ type Child struct {
 // Spawn starts a process that does nothing yet.
 func (w *World) Spawn() *Child {
 	w.T.Helper()
+	return w.SpawnAs(os.Args[0])
+}
+
+// SpawnAs is Spawn for another build of the test binary.
+func (w *World) SpawnAs(path string) *Child {
+	w.T.Helper()
 	c := &Child{
 		Status: map[string]ClusterStatus{}, Roles: map[string][]ClusterStatus{},
 		Values: map[string][]Event{}, Confirmed: map[string]Event{}, Over: map[string]Event{}, Calls: map[string][]Event{},
@@ -38,7 +44,7 @@ func (w *World) Spawn() *Child {
 	var err error
 	// Nothing is heard of the process before the world knows it.
 	w.Change(func() {
-		c.Program, err = StartProgram(AsClient, nil, c.hear, func() { w.Change(func() { c.Ended = true }) })
+		c.Program, err = startBinary(path, AsClient, nil, c.hear, func() { w.Change(func() { c.Ended = true }) })
 		w.children = append(w.children, c)
 	})
 	if err != nil {

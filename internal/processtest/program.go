@@ -35,7 +35,12 @@ type Program struct {
 // beside its own environment. line is called with each line of its stdout, and
 // then ended, once.
 func StartProgram(as string, env []string, line func([]byte), ended func()) (*Program, error) {
-	p := &Program{cmd: exec.Command(os.Args[0]), log: &tail{}, gone: make(chan struct{})} //nolint:noctx // its owner kills it
+	return startBinary(os.Args[0], as, env, line, ended)
+}
+
+// startBinary is StartProgram for any build of the test binary.
+func startBinary(path, as string, env []string, line func([]byte), ended func()) (*Program, error) {
+	p := &Program{cmd: exec.Command(path), log: &tail{}, gone: make(chan struct{})} //nolint:noctx // its owner kills it
 	// A race detector that reports at the end would hold the port meanwhile.
 	p.cmd.Env = append(append(os.Environ(), childEnv+"="+as, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")), env...)
 	p.cmd.Stderr = p.log

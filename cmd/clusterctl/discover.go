@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/inspect"
+	"github.com/clusterclient/clusterclient/internal/runtimedir"
+)
+
+// A found port is one where there is, or ought to be, a cluster.
+type found struct {
+	port    int
+	cluster inspect.Cluster
+	err     error // why there is nothing to tell of it
+}
+
+// options of everything that reaches a cluster.
+func (a *app) options() []clusterclient.Option {
+	var opts []clusterclient.Option
+	if a.dir != "" {
+		opts = append(opts, clusterclient.WithRuntimeDir(a.dir))
+	}
+	return opts
+}
+
+// discover looks at the port that was asked for, or at all that this user's
+// processes use and the default one.
+func (a *app) discover(ctx context.Context) []found {
+	if a.port != 0 || os.Getenv("CLUSTERCLIENT_PORT") != "" {
+		return []found{a.look(ctx, a.port)}
+	}
+	ports := a.ports()
+	all := make([]found, len(ports))
+	var wg sync.WaitGroup
+	for i, port := range ports {
+		wg.Go(func() { all[i] = a.look(ctx, port) })
+	}
+	wg.Wait()
+	return tidy(all)
+}
+
+func (a *app) look(ctx context.Context, port int) found {
+	f := found{port: port}
+	f.cluster, f.err = clusterclient.Inspect(ctx, port, a.options()...)
+	if _, p, err := net.SplitHostPort(f.cluster.Address); err == nil {
+		f.port, _ = strconv.Atoi(p)
+	}
+	if a.name != "" {
+		f.cluster.Names = slices.DeleteFunc(f.cluster.Names, func(n inspect.Name) bool { return n.Name != a.name })
+	}
+	return f
+}
+
+// tidy drops what is no news: addresses of leaders beside a port that is in the
+// list itself, and ports where nobody listens.
+func tidy(all []found) []found {
+	beside := make(map[string]bool)
+	for _, f := range all {
+		for _, n := range f.cluster.Names {
+			if f.err == nil && n.Leader.Address != f.cluster.Address {
+				beside[n.Leader.Address] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(f found) bool {
+		return errors.Is(f.err, clusterclient.ErrNoLeader) || beside[f.cluster.Address]
+	})
+}
+
+// ports returns the ports beside which there is a socket of this user's.
+func (a *app) ports() []int {
+	ports := []int{clusterclient.DefaultPort}
+	dir, err := runtimedir.Open(a.dir)
+	if err != nil {
+		return ports
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if p, ok := portOf(e.Name()); ok && !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
+	}
+	slices.Sort(ports)
+	return ports
+}
+
+// portOf returns the port that a socket lies beside.
+func portOf(file string) (port int, ok bool) {
+	rest, ok := strings.CutSuffix(file, ".sock")
+	if !ok || strings.HasPrefix(file, ".") {
+		return 0, false
+	}
+	port, err := strconv.Atoi(rest[strings.LastIndexByte(rest, '-')+1:])
+	return port, err == nil
+}
+
+// A place is a name on a port.
+type place struct {
+	port int
+	inspect.Name
+}
+
+// places returns all names there are, and why others are missing.
+func (a *app) places(ctx context.Context) (all []place, troubles []error) {
+	for _, f := range a.discover(ctx) {
+		if f.err != nil {
+			troubles = append(troubles, f.err)
+		}
+		for _, n := range f.cluster.Names {
+			all = append(all, place{f.port, n})
+		}
+	}
+	return all, troubles
+}
+
+// place returns the one name that a command is about.
+func (a *app) place(ctx context.Context) (place, error) {
+	all, troubles := a.places(ctx)
+	switch {
+	case len(all) == 1:
+		return all[0], nil
+	case len(all) == 0:
+		return place{}, a.nothing(troubles)
+	}
+	var names []string
+	for _, p := range all {
+		names = append(names, "-port "+strconv.Itoa(p.port)+" -name "+p.Name.Name)
+	}
+	return place{}, usage("there are several clusters, choose one:\n  %s", strings.Join(names, "\n  "))
+}
+
+// nothing says why there is no name at all.
+func (a *app) nothing(troubles []error) error {
+	switch {
+	case len(troubles) > 0:
+		return &exitError{exitNobody, errors.Join(troubles...)}
+	case a.name != "":
+		return nobody("nobody leads a cluster called %q here", a.name)
+	}
+	return nobody("no cluster of this user was found; -port says where to look")
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/inspect"
+	"github.com/clusterclient/clusterclient/internal/runtimedir"
+)
+
+// doctorReport is what doctor prints as JSON.
+type doctorReport struct {
+	OK       bool      `json:"ok"` // no finding is an error
+	Looked   []string  `json:"looked_at"`
+	Findings []finding `json:"findings"`
+}
+
+// A finding is one thing that is wrong, or may become so.
+type finding struct {
+	Level string `json:"level"` // error or warning
+	Code  string `json:"code"`  // for programs, such as "stranger"; see docs/operations.md
+	Where string `json:"where"`
+	What  string `json:"what"`
+	Do    string `json:"do"`
+}
+
+const (
+	levelError   = "error"
+	levelWarning = "warning"
+
+	// recently is how old what is still worth telling may be.
+	recently = time.Hour
+
+	// secondLook is how long after the first one doctor looks again at
+	// followers that were behind: who is busy is no longer, who hangs still is.
+	secondLook = 500 * time.Millisecond
+)
+
+// A doctor collects findings.
+type doctor struct {
+	app    *app
+	report doctorReport
+}
+
+func (d *doctor) find(level, code, where, what, do string) {
+	d.report.Findings = append(d.report.Findings, finding{level, code, where, what, do})
+	d.report.OK = d.report.OK && level != levelError
+}
+
+func (a *app) doctor(ctx context.Context, _ []string) error {
+	d := &doctor{app: a, report: doctorReport{OK: true, Looked: []string{}, Findings: []finding{}}}
+	d.runtimeDir()
+	all := a.discover(ctx)
+	for _, f := range all {
+		d.port(f)
+	}
+	d.behind(ctx, all)
+	if a.json {
+		if err := a.document(d.report); err != nil {
+			return err
+		}
+	} else {
+		d.print()
+	}
+	switch {
+	case !d.report.OK:
+		return &exitError{code: exitUnwell}
+	case len(all) == 0:
+		return a.nothing(nil)
+	}
+	return nil
+}
+
+func (d *doctor) print() {
+	a := d.app
+	for _, looked := range d.report.Looked {
+		a.print("looked at %s\n", looked)
+	}
+	for _, f := range d.report.Findings {
+		t := poor
+		if f.Level == levelError {
+			t = bad
+		}
+		a.print("\n%s %s: %s\n  do: %s\n", a.style.set(f.Level+" "+f.Code, t), f.Where, f.What, f.Do)
+	}
+	if len(d.report.Findings) == 0 {
+		a.print("%s\n", a.style.set("nothing is wrong", good))
+	}
+}
+
+func (d *doctor) runtimeDir() {
+	dir, err := runtimedir.Open(d.app.dir)
+	if err == nil {
+		d.report.Looked = append(d.report.Looked, "runtime directory "+dir)
+		return
+	}
+	d.find(levelError, "runtime-dir", "runtime directory", err.Error(),
+		"make it a directory of this user's with mode 0700; until then a leader that hangs is not replaced")
+}
+
+// port looks at one port and all that it carries.
+func (d *doctor) port(f found) {
+	where := f.cluster.Address
+	d.report.Looked = append(d.report.Looked, where)
+	if low, high, ok := ephemeralPorts(); ok && f.port >= low && f.port <= high {
+		d.find(levelWarning, "ephemeral-port", where,
+			fmt.Sprintf("the port lies in the range %d to %d from which the system takes ports for outgoing connections, so that any program may be given it", low, high),
+			fmt.Sprintf("choose a port below %d, or reserve it: sysctl net.ipv4.ip_local_reserved_ports=%d", low, f.port))
+	}
+	if f.err != nil {
+		d.unreachable(f, where)
+		return
+	}
+	for _, n := range f.cluster.Names {
+		d.name(n)
+	}
+	d.builds(f.cluster)
+}
+
+// unreachable tells who is in the way on a port where no cluster answers.
+func (d *doctor) unreachable(f found, where string) {
+	if errors.Is(f.err, clusterclient.ErrNoLeader) {
+		d.find(levelError, "nobody", where, f.err.Error(), "start a process that can lead (one with WithUpstream), or look at another port")
+		return
+	}
+	h := holderOf(where)
+	switch {
+	case h.stopped:
+		d.find(levelError, "hung", where, h.String()+" holds the port and is stopped, by a signal or a debugger", resume(h.PID))
+	case h.foreign():
+		d.find(levelError, "other-user", where, fmt.Sprintf("%s of uid %d holds the port; a cluster is of one user", h, h.uid),
+			"let that user's processes use another port, or run as that user")
+	default:
+		d.find(levelError, "stranger", where, h.String()+" holds the port, and is no cluster of ours or does not answer: "+f.err.Error(),
+			"stop it, or choose another port; if it is one of yours that hangs, end it: "+kill(h.PID))
+	}
+}
+
+func resume(pid int) string {
+	return fmt.Sprintf("let it go on (kill -CONT %d) or end it (kill -KILL %d)", pid, pid)
+}
+
+func kill(pid int) string {
+	if pid == 0 {
+		return "kill -KILL its pid"
+	}
+	return fmt.Sprintf("kill -KILL %d", pid)
+}
+
+func (d *doctor) name(n inspect.Name) {
+	l := n.Leadership
+	switch {
+	case n.Trouble != "" && stopped(n.Leader.PID):
+		d.find(levelError, "hung", n.Name, peer(n.Leader)+" leads and is stopped, by a signal or a debugger", resume(n.Leader.PID))
+	case n.Trouble != "":
+		d.find(levelError, "hung", n.Name, peer(n.Leader)+" leads and does not answer: "+n.Trouble, "look what it is busy with, or end it: "+kill(n.Leader.PID))
+	case n.State == inspect.Failed:
+		d.find(levelError, "upstream", n.Name, peer(n.Leader)+" cannot open the upstream: "+n.Reason, "mend the upstream or the way to it")
+	case l == nil:
+		d.find(levelWarning, n.State, n.Name, peer(n.Leader)+": "+n.Reason, "wait; look again if it lasts")
+	default:
+		d.leadership(n, l)
+	}
+}
+
+func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
+	if u := l.Upstream; u.StaleKeys > 0 {
+		level := levelWarning
+		if u.StaleKeys == u.Watches {
+			level = levelError
+		}
+		d.find(level, "blind", n.Name, fmt.Sprintf("%s leads, but the upstream vouches for only %d of %d keys: %s", peer(n.Leader), u.Watches-u.StaleKeys, u.Watches, u.Trouble),
+			"mend the upstream or the way to it; until then everybody goes on with the last known values, marked stale")
+	}
+	for _, r := range l.Rejected {
+		if r.Code == "IDENTITY_MISMATCH" && time.Since(r.At) < recently {
+			d.find(levelError, "identity", n.Name, fmt.Sprintf("%d processes were turned away, since they use the name for another upstream, namespace or credential; the last one was %s, %s ago",
+				r.Count, peer(r.Last), age(r.At, time.Now())), "give one of the two another name, or both the same WithIdentity")
+		}
+	}
+	if l.Refused > 0 {
+		d.find(levelWarning, "overload", n.Name, fmt.Sprintf("%d calls were refused in this term, since a process had too many under way", l.Refused),
+			"clusterctl followers shows whose; make fewer calls at once")
+	}
+	if len(l.Followers) > 1 && l.Candidates == 0 {
+		d.find(levelWarning, "no-successor", n.Name, "no follower could lead if the leader died", "give at least one more process WithUpstream")
+	}
+}
+
+// builds tells versions of the library that differ.
+func (d *doctor) builds(cl inspect.Cluster) {
+	by := make(map[string]map[int]bool)
+	add := func(p inspect.Peer) {
+		if by[p.Build] == nil {
+			by[p.Build] = make(map[int]bool)
+		}
+		by[p.Build][p.PID] = true
+	}
+	add(cl.Owner)
+	for _, n := range cl.Names {
+		add(n.Leader)
+		if n.Leadership == nil {
+			continue
+		}
+		for _, f := range n.Leadership.Followers {
+			add(f.Peer)
+		}
+	}
+	if len(by) < 2 {
+		return
+	}
+	var parts []string
+	for build, processes := range sorted(by) {
+		var all []int
+		for pid := range processes {
+			all = append(all, pid)
+		}
+		if build == "" {
+			build = "an older build"
+		}
+		parts = append(parts, build+": "+pids(all))
+	}
+	d.find(levelWarning, "builds", cl.Address, "the processes have different versions of the library ("+strings.Join(parts, "; ")+")",
+		"fine during a rollout; otherwise bring all to one version")
+}
+
+// behind tells of followers that cannot keep up, or do not answer.
+func (d *doctor) behind(ctx context.Context, all []found) {
+	late := lagging(all)
+	if len(late) == 0 {
+		return
+	}
+	select {
+	case <-time.After(secondLook):
+	case <-ctx.Done():
+		return
+	}
+	again := lagging(d.app.discover(ctx))
+	for id, f := range sorted(again) {
+		if _, before := late[id]; !before {
+			continue
+		}
+		switch {
+		case f.Holding == nil && stopped(f.PID):
+			d.find(levelError, "stopped-follower", f.Name, peer(f.Peer)+" is stopped, by a signal or a debugger", resume(f.PID))
+		case f.Holding == nil:
+			d.find(levelError, "silent-follower", f.Name, fmt.Sprintf("%s does not answer its leader: %s", peer(f.Peer), f.Trouble),
+				"look what it is busy with; nobody else waits for it")
+		default:
+			d.find(levelWarning, "behind", f.Name, fmt.Sprintf("%s has not been sent the newest value of %d keys, %d messages wait for it", peer(f.Peer), f.Behind, f.Queued),
+				"nothing, if that passes: it gets the newest values merged; otherwise look what it is busy with")
+		}
+	}
+}
+
+// lagging returns the followers that are behind or silent, by name and
+// instance.
+func lagging(all []found) map[string]namedFollower {
+	late := make(map[string]namedFollower)
+	for _, f := range all {
+		for _, n := range f.cluster.Names {
+			if n.Leadership == nil {
+				continue
+			}
+			for _, one := range n.Leadership.Followers {
+				if one.Behind > 0 || one.Holding == nil {
+					late[n.Name+" "+one.Instance] = namedFollower{n.Name, one}
+				}
+			}
+		}
+	}
+	return late
+}

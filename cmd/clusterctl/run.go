@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // what was asked for could not be done
+	exitUsage   = 2 // the command line makes no sense
+	exitNobody  = 3 // there is no such cluster, or nobody leads it
+	exitUnwell  = 4 // doctor found something wrong; the value is stale
+	exitMissing = 5 // the key does not exist, or has no value yet
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error // nil when all was said
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func nobody(format string, args ...any) error {
+	return &exitError{exitNobody, fmt.Errorf(format, args...)}
+}
+
+// An app is one run of the tool.
+type app struct {
+	out, errs io.Writer
+	style     style
+
+	port     int
+	name     string
+	json     bool
+	timeout  time.Duration
+	dir      string
+	count    int
+	interval time.Duration
+	yes      bool
+}
+
+// flags returns the flags of all commands, and where the choice of -o goes.
+func (a *app) flags() (fs *flag.FlagSet, output *string, noColour *bool) {
+	fs = flag.NewFlagSet("clusterctl", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.IntVar(&a.port, "port", 0, "`port` of the cluster; without it, the ports of this user's clusters, and the default one")
+	fs.StringVar(&a.name, "name", "", "`name` of the cluster; without it, all, or the only one there is")
+	output = fs.String("o", "table", "output: table or json")
+	fs.DurationVar(&a.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
+	fs.StringVar(&a.dir, "dir", "", "runtime `directory` of the clusters; without it, the user's")
+	fs.IntVar(&a.count, "n", 0, "watch, top: stop after `n`; 0 goes on until interrupted")
+	fs.DurationVar(&a.interval, "interval", time.Second, "top: how often to look")
+	noColour = fs.Bool("no-color", false, "no colour; the default when the output is no terminal, or NO_COLOR is set")
+	fs.BoolVar(&a.yes, "yes", false, "resign, depose: do not ask whether that is meant")
+	return fs, output, noColour
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	a := &app{out: out, errs: errs}
+	err := a.run(ctx, args)
+	if err == nil {
+		return exitOK
+	}
+	code := exitFailed
+	if e, ok := errors.AsType[*exitError](err); ok {
+		code = e.code
+	}
+	if text := err.Error(); text != "" {
+		_, _ = fmt.Fprintln(errs, "clusterctl:", strings.TrimPrefix(text, "clusterclient: "))
+	}
+	if code == exitUsage {
+		_, _ = fmt.Fprintln(errs, "clusterctl help lists the commands")
+	}
+	return code
+}
+
+func (a *app) run(ctx context.Context, args []string) error {
+	fs, output, noColour := a.flags()
+	words, err := parse(fs, args)
+	if errors.Is(err, flag.ErrHelp) || err == nil && (len(words) == 0 || words[0] == "help") {
+		a.help(fs)
+		return nil
+	}
+	if err != nil {
+		return usage("%w", err)
+	}
+	switch *output {
+	case "json":
+		a.json = true
+	case "table":
+	default:
+		return usage("-o is %q, not table or json", *output)
+	}
+	a.style = styleOf(a.out, *noColour)
+	i := slices.IndexFunc(commands(), func(c command) bool { return c.name == words[0] })
+	if i < 0 {
+		return usage("there is no command %q", words[0])
+	}
+	c := commands()[i]
+	if len(words)-1 < len(c.args) || len(words)-1 > len(c.args) && !c.more {
+		return usage("usage: clusterctl %s", c.usage())
+	}
+	return c.run(a, ctx, words[1:])
+}
+
+// parse takes flags from anywhere among the words, up to a "--".
+func parse(fs *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := fs.Args()
+		if len(rest) == 0 {
+			return words, nil
+		}
+		if n := len(args) - len(rest); n > 0 && args[n-1] == "--" {
+			return append(words, rest...), nil
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+}
