@@ -29,7 +29,8 @@ type Violation struct {
 // Rules says what a history is held to beyond what always holds.
 type Rules struct {
 	// TermsOnce: no term is ever used by two leaders, also if the first one
-	// died before anybody had heard of it.
+	// died before anybody had heard of it; and whoever leads knows the terms
+	// that anybody has seen.
 	TermsOnce bool
 }
 

@@ -76,8 +76,9 @@ func (c *checker) effects() {
 			continue
 		}
 		for who, all := range seen {
-			// Without a memory of their own terms are only known to those who live.
-			if who.name != r.Name || !c.rules.TermsOnce && c.lives.of(who.pid).told < r.Sent {
+			// Where terms are kept nowhere but in the processes that saw them, a
+			// newcomer that leads knows no other's until others come to it.
+			if who.name != r.Name || !c.rules.TermsOnce && who.pid != r.PID {
 				continue
 			}
 			if term := highestBefore(all, r.Sent); term > r.Term {

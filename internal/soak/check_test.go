@@ -246,3 +246,17 @@ func TestCheckTermUsedAgain(t *testing.T) {
 	require.Empty(t, Check(alone, Rules{}))
 	require.Len(t, Check(alone, strictest), 1)
 }
+
+func TestCheckNewcomerLeads(t *testing.T) {
+	// It takes over before anybody could tell it which terms there were.
+	all := goodHistory()
+	all = all[:find(t, all, Record{Kind: Fault, Op: Terminate, PID: 3})]
+	all = with(
+		Record{At: ms(8015), Kind: Started, PID: 4},
+		Record{At: ms(8016), Kind: Role, PID: 4, Name: "d", Role: leaderRole, Term: 1},
+		Record{At: ms(8017), Kind: Publish, PID: 4, Name: "c", Key: "k", Term: 1, Sent: ms(8016)})(t, all)
+	require.Empty(t, Check(all, Rules{}))
+	found := Check(all, strictest)
+	require.NotEmpty(t, found)
+	require.Equal(t, "late effect", found[0].Rule)
+}

@@ -15,6 +15,7 @@ var failoverKinds = []string{Kill, Terminate, Resign, Stop}
 type Failover struct {
 	Op          string        // the fault
 	Followers   int           // that were left, the next leader among them
+	Led         time.Duration // until another process leads
 	Subscribers time.Duration // until the last of them held a value of the new term, confirmed
 	Callers     time.Duration // until the last of them was answered by the new leader
 	Failed      int           // calls of theirs that failed meanwhile
@@ -61,6 +62,8 @@ func (c *checker) failover(i int, g reign) (Failover, bool) {
 			continue
 		}
 		switch {
+		case r.Kind == Role && r.Name == g.name && r.Role == leaderRole:
+			f.Led = cmp.Or(f.Led, time.Duration(r.At-fault.At))
 		case r.Kind == Confirmed && r.Name == g.name && r.Term > g.term:
 			who.confirmed = cmp.Or(who.confirmed, r.At)
 		case r.Kind == Called && r.Name == g.name && r.Err != "":
@@ -97,8 +100,8 @@ func (c *checker) nextFault(i int) int64 {
 // Summary returns the figures of failovers as a table in Markdown.
 func Summary(failovers map[string][]Failover) string {
 	var b strings.Builder
-	b.WriteString("| fault of the leader | times | followers | subscribers: p50 | p99 | max | callers: p50 | p99 | max | calls failed |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| fault of the leader | times | followers | another leads: p50 | p99 | max | subscribers: p50 | p99 | max | callers: p50 | p99 | max | calls failed |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, op := range failoverKinds {
 		of := failovers[op]
 		if len(of) == 0 {
@@ -112,7 +115,8 @@ func Summary(failovers map[string][]Failover) string {
 		if least != most {
 			followers = fmt.Sprintf("%d–%d", least, most)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %d |\n", op, len(of), followers,
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %d |\n", op, len(of), followers,
+			quantiles(of, func(f Failover) time.Duration { return f.Led }),
 			quantiles(of, func(f Failover) time.Duration { return f.Subscribers }),
 			quantiles(of, func(f Failover) time.Duration { return f.Callers }), failed)
 	}

@@ -14,7 +14,7 @@ func TestFailovers(t *testing.T) {
 	// and process 2 never, which leaves the failover open.
 	require.Empty(t, Failovers(goodHistory()))
 	answered := Record{At: ms(1014), Kind: Called, PID: 2, Tag: "ping", Name: "c", Call: "ping e", Began: ms(1012), Handler: 2, Term: 2}
-	want := Failover{Op: Kill, Followers: 2, Subscribers: 10 * time.Millisecond, Callers: 16 * time.Millisecond, Failed: 1}
+	want := Failover{Op: Kill, Followers: 2, Led: 10 * time.Millisecond, Subscribers: 10 * time.Millisecond, Callers: 16 * time.Millisecond, Failed: 1}
 	require.Equal(t, map[string][]Failover{Kill: {want}}, Failovers(with(answered)(t, goodHistory())))
 
 	// Another fault meanwhile makes it one that tells nothing.
@@ -27,7 +27,7 @@ func TestSummary(t *testing.T) {
 	for i := range 101 {
 		all = append(all, Failover{Op: Kill, Followers: 8, Subscribers: time.Duration(i) * time.Millisecond, Callers: time.Second})
 	}
-	require.Contains(t, Summary(map[string][]Failover{Kill: all}), "| kill -9 | 101 | 8 | 50ms | 99ms | 100ms | 1s | 1s | 1s | 0 |")
+	require.Contains(t, Summary(map[string][]Failover{Kill: all}), "| kill -9 | 101 | 8 | 0s | 0s | 0s | 50ms | 99ms | 100ms | 1s | 1s | 1s | 0 |")
 	require.Equal(t, 2, strings.Count(Summary(nil), "\n"), "a head and no rows")
 }
 

@@ -1,0 +1,111 @@
+package soak
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/processtest"
+)
+
+const (
+	// failoverPatience is how long a failover may take before it is given up.
+	failoverPatience = time.Minute
+
+	// calm is how long a cluster is left alone between two faults. Who
+	// resigned lets others lead for 3 s, and there have to be some.
+	calm = 500 * time.Millisecond
+)
+
+// Measure lets the same fault hit the leader again and again, each time once
+// the cluster is whole, and returns the history.
+func Measure(cfg Config, op string, times int) ([]Record, error) {
+	c, err := newCluster(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	for range times {
+		if err := c.whole(); err != nil {
+			return c.history.Records(), err
+		}
+		time.Sleep(calm)
+		leader := c.alive(func(p *proc) bool { return p.is(leaderRole, c.names()[0]) })
+		if len(leader) != 1 {
+			continue
+		}
+		if err := c.hit(leader[0], op); err != nil {
+			return c.history.Records(), err
+		}
+	}
+	return c.history.Records(), c.whole()
+}
+
+// whole waits until all processes there are to be take part.
+func (c *cluster) whole() error {
+	if err := c.grow(); err != nil {
+		return err
+	}
+	ok := c.Wait(time.After(failoverPatience), func() bool {
+		for _, p := range c.procs {
+			if p.told != p.ended || !p.ended && !p.ready {
+				return false
+			}
+		}
+		return c.settledLocked(c.names()[0])
+	})
+	if !ok {
+		return fmt.Errorf("the cluster is not whole after %v", failoverPatience)
+	}
+	return nil
+}
+
+// hit lets a fault hit the leader and waits until the others are served again.
+func (c *cluster) hit(leader *proc, op string) error {
+	name := c.names()[0]
+	term := processtest.Read(c, func() uint64 { return leader.roles[name].Term })
+	switch op {
+	case Kill:
+		leader.signal(Kill, syscall.SIGKILL)
+	case Terminate:
+		leader.signal(Terminate, syscall.SIGTERM)
+	case Stop:
+		leader.signal(Stop, syscall.SIGSTOP)
+	case Resign:
+		c.history.Add(Record{Kind: Fault, Op: Resign, PID: leader.PID})
+		c.lives.Go(func() { leader.do(processtest.Command{Op: "resign", Name: name, Timeout: failoverPatience}) })
+	}
+	since := len(c.history.Records())
+	ok := c.Wait(time.After(failoverPatience), func() bool {
+		for _, p := range c.procs {
+			if p != leader && !p.told && p.terms[name] <= term {
+				return false
+			}
+		}
+		return c.answeredSince(since, leader)
+	})
+	if op == Stop {
+		leader.signal(Continue, syscall.SIGCONT)
+	}
+	if !ok {
+		return fmt.Errorf("nobody took over from pid %d within %v", leader.PID, failoverPatience)
+	}
+	return nil
+}
+
+// answeredSince reports whether everybody but the old leader was answered by
+// another one; the board is locked.
+func (c *cluster) answeredSince(since int, old *proc) bool {
+	answered := map[int]bool{}
+	for _, r := range c.history.Records()[since:] {
+		if r.Kind == Called && r.Err == "" && r.Handler != old.PID {
+			answered[r.PID] = true
+		}
+	}
+	for _, p := range c.procs {
+		if p != old && !p.told && !answered[p.PID] {
+			return false
+		}
+	}
+	return true
+}

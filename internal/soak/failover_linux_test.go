@@ -1,0 +1,36 @@
+package soak
+
+import (
+	"flag"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	failovers = flag.Int("failovers", 2, "of each kind in TestFailover")
+	followers = flag.Int("followers", 8, "in TestFailover")
+)
+
+// TestFailover measures what it costs that a leader goes, for each way of
+// going. It has no threshold: that would test the machine.
+func TestFailover(t *testing.T) {
+	cfg := Config{
+		Processes: *followers + 1, Names: 1, Keys: 1,
+		ChangeEvery: 20 * time.Millisecond, CallPause: 5 * time.Millisecond,
+	}
+	all := map[string][]Failover{}
+	for _, op := range failoverKinds {
+		if op == Stop {
+			continue
+		}
+		t.Run(op, func(t *testing.T) {
+			records, err := Measure(cfg, op, *failovers)
+			require.NoError(t, err)
+			all[op] = Failovers(records)[op]
+			require.NotEmpty(t, all[op])
+		})
+	}
+	t.Logf("\n%s", Summary(all))
+}
