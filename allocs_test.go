@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -23,7 +24,7 @@ const (
 	allocsPerLocalCall   = 14 // within the leader's process
 	allocsPerLoneCall    = 40 // from a follower, with no other call under way
 	allocsPerBatchedCall = 14 // from a follower, one of 512 under way
-	allocsPerDelivery    = 27 // an update, to one follower, with nothing else under way
+	allocsPerDelivery    = 26 // an update, to one follower, with nothing else under way
 )
 
 // overLoopback returns a leader and a follower that share a real port.
@@ -91,6 +92,29 @@ func TestAllocsPerDelivery(t *testing.T) {
 		next()
 	})
 	require.LessOrEqual(t, got, float64(allocsPerDelivery))
+}
+
+func BenchmarkDelivery(b *testing.B) {
+	_, follows, up := overLoopback(b)
+	for _, size := range []int{100, 10_000, 1 << 20} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			key := fmt.Sprint("k", size)
+			up.Set(key, "")
+			sub, err := follows.Subscribe(b.Context(), key)
+			require.NoError(b, err)
+			_, err = sub.Next(b.Context())
+			require.NoError(b, err)
+			values := [2]string{strings.Repeat("0", size), strings.Repeat("1", size)}
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				up.Set(key, values[i%2])
+				if _, err := sub.Next(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkInvoke(b *testing.B) {

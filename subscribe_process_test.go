@@ -141,7 +141,7 @@ func TestProcessQueueGroup(t *testing.T) {
 		require.Equal(t, 1, times, "update %d", i)
 	}
 	for _, c := range all {
-		require.Greater(t, members[c], groupUpdates/40, "pid %d is left out: %v", c.PID, members)
+		require.GreaterOrEqual(t, members[c], 8, "pid %d is handed less than it may hold: %v", c.PID, members)
 	}
 }
 

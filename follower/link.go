@@ -94,6 +94,7 @@ func (l *link) run() error {
 // receive takes the leader's frames until the stream fails.
 func (l *link) receive() error {
 	r := wire.NewReceiver(l.stream)
+	defer r.Close()
 	r.Values(l.takeValue)
 	for {
 		if err := r.Receive(); err != nil {

@@ -33,8 +33,6 @@ type Batch struct {
 	handed []*atomic.Bool
 }
 
-func newBatch() *Batch { return &Batch{buf: buffers.Get(batchSize)} }
-
 // buffers has the buffers of batches. gRPC's own pool clears those that it
 // hands out, which costs more than everything else that is done to them.
 var buffers mem.BufferPool = &bufferPool{}

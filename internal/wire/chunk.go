@@ -5,7 +5,15 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/clusterclient/clusterclient/internal/large"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// Numbers of the fields of Chunk.
+const (
+	chunkID    protowire.Number = 1
+	chunkTotal protowire.Number = 2
+	chunkData  protowire.Number = 15
 )
 
 // maxOpen is how many large frames of one session may be under way at once. A
@@ -17,20 +25,20 @@ const maxOpen = 1024
 // which is not copied. Nothing can be added to the batch after it.
 func (b *Batch) addChunk(field protowire.Number, id uint64, size int, lead, piece []byte) {
 	data := len(lead) + len(piece)
-	chunk := protowire.SizeTag(1) + protowire.SizeVarint(id) +
-		protowire.SizeTag(2) + protowire.SizeVarint(uint64(size)) +
-		protowire.SizeTag(15) + protowire.SizeBytes(data)
+	chunk := protowire.SizeTag(chunkID) + protowire.SizeVarint(id) +
+		protowire.SizeTag(chunkTotal) + protowire.SizeVarint(uint64(size)) +
+		protowire.SizeTag(chunkData) + protowire.SizeBytes(data)
 	frame := protowire.SizeTag(field) + protowire.SizeBytes(chunk)
 
 	out := protowire.AppendTag(*b.buf, framesField, protowire.BytesType)
 	out = protowire.AppendVarint(out, uint64(frame))
 	out = protowire.AppendTag(out, field, protowire.BytesType)
 	out = protowire.AppendVarint(out, uint64(chunk))
-	out = protowire.AppendTag(out, 1, protowire.VarintType)
+	out = protowire.AppendTag(out, chunkID, protowire.VarintType)
 	out = protowire.AppendVarint(out, id)
-	out = protowire.AppendTag(out, 2, protowire.VarintType)
+	out = protowire.AppendTag(out, chunkTotal, protowire.VarintType)
 	out = protowire.AppendVarint(out, uint64(size))
-	out = protowire.AppendTag(out, 15, protowire.BytesType)
+	out = protowire.AppendTag(out, chunkData, protowire.BytesType)
 	out = protowire.AppendVarint(out, uint64(data))
 	out = append(out, lead...)
 	*b.buf, b.piece = out, piece
@@ -42,32 +50,65 @@ type Assembler struct {
 	open map[uint64][]byte
 }
 
+// A chunk is the frame of that name, taken apart by hand. Its data is part of
+// the batch.
+type chunk struct {
+	id, size uint64
+	data     []byte
+}
+
+func (c *chunk) parse(body []byte) error {
+	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
+		switch {
+		case num == chunkID && typ == protowire.VarintType:
+			c.id, n = protowire.ConsumeVarint(rest)
+		case num == chunkTotal && typ == protowire.VarintType:
+			c.size, n = protowire.ConsumeVarint(rest)
+		case num == chunkData && typ == protowire.BytesType:
+			c.data, n = protowire.ConsumeBytes(rest)
+		}
+		return n
+	})
+}
+
+func chunkFrom(p *clusterclientv1.Chunk) chunk {
+	return chunk{id: p.GetId(), size: p.GetSize(), data: p.GetData()}
+}
+
 // Add takes a chunk and, when it was the last one of its frame, returns the
 // frame in encoded form.
-func (a *Assembler) Add(c *clusterclientv1.Chunk) (whole []byte, err error) {
-	if c.GetSize() > MaxFrame {
-		return nil, fmt.Errorf("wire: a frame of %d bytes, at most %d are allowed", c.GetSize(), MaxFrame)
+func (a *Assembler) Add(c chunk) (whole []byte, err error) {
+	if c.size > MaxFrame {
+		return nil, fmt.Errorf("wire: a frame of %d bytes, at most %d are allowed", c.size, MaxFrame)
 	}
-	have, ok := a.open[c.GetId()]
+	have, ok := a.open[c.id]
 	if !ok && len(a.open) >= maxOpen {
 		return nil, fmt.Errorf("wire: more than %d large frames at once", maxOpen)
 	}
-	if !ok {
-		// What has come says more than what is announced: a peer that only
-		// announces must not make the receiver take memory.
-		have = make([]byte, 0, min(c.GetSize(), 16*uint64(len(c.GetData()))))
+	need := len(have) + len(c.data)
+	if uint64(need) > c.size {
+		return nil, fmt.Errorf("wire: chunks of %d bytes for a frame of %d", need, c.size)
 	}
-	have = append(have, c.GetData()...)
-	switch size := c.GetSize(); {
-	case uint64(len(have)) > size:
-		return nil, fmt.Errorf("wire: chunks of %d bytes for a frame of %d", len(have), size)
-	case uint64(len(have)) < size:
+	if have == nil || need > cap(have) {
+		have = grow(have, need, int(c.size))
+	}
+	have = append(have, c.data...)
+	if uint64(need) < c.size {
 		if a.open == nil {
 			a.open = make(map[uint64][]byte)
 		}
-		a.open[c.GetId()] = have
+		a.open[c.id] = have
 		return nil, nil
 	}
-	delete(a.open, c.GetId())
+	delete(a.open, c.id)
 	return have, nil
+}
+
+// grow returns have with room for need bytes. What has come says more than
+// what is announced, size: a peer that only announces must not make the
+// receiver take memory.
+func grow(have []byte, need, size int) []byte {
+	room := make([]byte, len(have), min(size, 16*need))
+	large.Copy(room, have)
+	return room
 }

@@ -11,23 +11,21 @@ import (
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-func chunk(id, size uint64, data string) *clusterclientv1.Chunk {
-	return &clusterclientv1.Chunk{Id: id, Size: size, Data: []byte(data)}
-}
+func chunkOf(id, size uint64, data string) chunk { return chunk{id, size, []byte(data)} }
 
 func TestAssembler(t *testing.T) {
 	var a Assembler
 	tests := []struct {
-		chunk *clusterclientv1.Chunk
+		chunk chunk
 		want  string // the whole, "" while there is none
 	}{
-		{chunk(1, 4, "ab"), ""},
-		{chunk(2, 3, "x"), ""},
-		{chunk(1, 4, ""), ""},
-		{chunk(2, 3, "yz"), "xyz"},
-		{chunk(3, 1, "q"), "q"},
-		{chunk(1, 4, "cd"), "abcd"},
-		{chunk(1, 2, "ef"), "ef"}, // the number is free again
+		{chunkOf(1, 4, "ab"), ""},
+		{chunkOf(2, 3, "x"), ""},
+		{chunkOf(1, 4, ""), ""},
+		{chunkOf(2, 3, "yz"), "xyz"},
+		{chunkOf(3, 1, "q"), "q"},
+		{chunkOf(1, 4, "cd"), "abcd"},
+		{chunkOf(1, 2, "ef"), "ef"}, // the number is free again
 	}
 	for i, test := range tests {
 		whole, err := a.Add(test.chunk)
@@ -41,14 +39,14 @@ func TestAssembler(t *testing.T) {
 func TestAssemblerRefuses(t *testing.T) {
 	tests := []struct {
 		name   string
-		chunks []*clusterclientv1.Chunk
+		chunks []chunk
 		want   string // of the last one
 	}{
-		{"too large", []*clusterclientv1.Chunk{chunk(1, MaxFrame+1, "")}, "wire: a frame of 68157441 bytes, at most 68157440 are allowed"},
-		{"huge", []*clusterclientv1.Chunk{chunk(1, 1<<63, "a")}, "wire: a frame of 9223372036854775808 bytes, at most 68157440 are allowed"},
-		{"more than it said", []*clusterclientv1.Chunk{chunk(1, 2, "abc")}, "wire: chunks of 3 bytes for a frame of 2"},
-		{"more in all", []*clusterclientv1.Chunk{chunk(1, 3, "ab"), chunk(1, 3, "cd")}, "wire: chunks of 4 bytes for a frame of 3"},
-		{"shrinks", []*clusterclientv1.Chunk{chunk(1, 5, "abc"), chunk(1, 2, "")}, "wire: chunks of 3 bytes for a frame of 2"},
+		{"too large", []chunk{chunkOf(1, MaxFrame+1, "")}, "wire: a frame of 68157441 bytes, at most 68157440 are allowed"},
+		{"huge", []chunk{chunkOf(1, 1<<63, "a")}, "wire: a frame of 9223372036854775808 bytes, at most 68157440 are allowed"},
+		{"more than it said", []chunk{chunkOf(1, 2, "abc")}, "wire: chunks of 3 bytes for a frame of 2"},
+		{"more in all", []chunk{chunkOf(1, 3, "ab"), chunkOf(1, 3, "cd")}, "wire: chunks of 4 bytes for a frame of 3"},
+		{"shrinks", []chunk{chunkOf(1, 5, "abc"), chunkOf(1, 2, "")}, "wire: chunks of 3 bytes for a frame of 2"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,12 +63,12 @@ func TestAssemblerRefuses(t *testing.T) {
 
 	var a Assembler
 	for id := range uint64(maxOpen) {
-		_, err := a.Add(chunk(id, 2, "a"))
+		_, err := a.Add(chunkOf(id, 2, "a"))
 		require.NoError(t, err, "frame %d", id)
 	}
-	_, err := a.Add(chunk(maxOpen, 2, "a"))
+	_, err := a.Add(chunkOf(maxOpen, 2, "a"))
 	require.EqualError(t, err, "wire: more than 1024 large frames at once")
-	whole, err := a.Add(chunk(7, 2, "b"))
+	whole, err := a.Add(chunkOf(7, 2, "b"))
 	require.NoError(t, err, "one of those under way")
 	require.Equal(t, "ab", string(whole))
 }
@@ -81,7 +79,7 @@ func TestAssemblerTrustsNoSize(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for id := range uint64(maxOpen) {
-		_, err := a.Add(chunk(id, MaxFrame, "a"))
+		_, err := a.Add(chunkOf(id, MaxFrame, "a"))
 		require.NoError(t, err)
 	}
 	runtime.ReadMemStats(&after)

@@ -81,11 +81,12 @@ type Receiver struct {
 	stream    Stream
 	batch     Frames
 	assembler Assembler
+	joiner    *joiner      // in place of assembler; see responseChunk
 	values    func(*Value) // see Values
 	call      Call         // used again for each
 	reply     Reply
 	value     Value
-	whole     bool              // the frame being taken is alone in its memory
+	alone     bool              // each frame is alone in its memory
 	texts     map[string]string // see text
 }
 
@@ -158,11 +159,7 @@ func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), othe
 	}
 	switch k := f.GetKind().(type) {
 	case *clusterclientv1.RequestFrame_Chunk:
-		whole, err := r.assembler.Add(k.Chunk)
-		if err != nil || whole == nil {
-			return err
-		}
-		return r.request(whole, nil, call, other)
+		return r.requestChunk(chunkFrom(k.Chunk), call, other)
 	case *clusterclientv1.RequestFrame_Call: // with something unknown beside it
 		call(callFrom(k.Call))
 	default:
@@ -191,7 +188,17 @@ func (r *Receiver) response(frame []byte, hold mem.Buffer, reply func(*Reply), o
 		return nil
 	}
 	if body, ok := sole(frame, valueField); ok && r.values != nil {
+		if taken, err := r.joiner.follow(frame); taken || err != nil {
+			return err
+		}
 		return r.takeValue(body)
+	}
+	if body, ok := sole(frame, responseChunkField); ok {
+		var c chunk
+		if err := c.parse(body); err != nil {
+			return err
+		}
+		return r.responseChunk(c, hold, reply, other)
 	}
 	var f clusterclientv1.ResponseFrame
 	if err := proto.Unmarshal(frame, &f); err != nil {
@@ -199,22 +206,17 @@ func (r *Receiver) response(frame []byte, hold mem.Buffer, reply func(*Reply), o
 	}
 	switch k := f.GetKind().(type) {
 	case *clusterclientv1.ResponseFrame_Chunk:
-		whole, err := r.assembler.Add(k.Chunk)
-		if err != nil || whole == nil {
-			return err
-		}
-		r.whole = true
-		defer func() { r.whole = false }()
-		return r.response(whole, nil, reply, other)
+		return r.responseChunk(chunkFrom(k.Chunk), nil, reply, other)
 	case *clusterclientv1.ResponseFrame_Reply: // with something unknown beside it
 		reply(replyFrom(k.Reply))
-	case *clusterclientv1.ResponseFrame_Value:
-		if r.values == nil {
-			other(&f)
-			break
-		}
-		r.values(valueOf(k.Value))
-	default:
+		return nil
+	}
+	if taken, err := r.joiner.follow(frame); taken || err != nil {
+		return err
+	}
+	if v := f.GetValue(); v != nil && r.values != nil {
+		r.values(valueOf(v))
+	} else {
 		other(&f)
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 func TestPipeCarriesBatchesAndMessages(t *testing.T) {
 	a, b := Pipe(t.Context())
 	defer a.Close()
-	batch := newBatch()
+	batch := &Batch{buf: buffers.Get(batchSize)}
 	batch.Add(publish("batch", 1))
 	require.NoError(t, a.SendMsg(batch))
 	require.NoError(t, a.SendMsg(&clusterclientv1.SessionRequest{Frames: []*clusterclientv1.RequestFrame{publish("message", 1)}}))

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/clusterclient/clusterclient/internal/large"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -27,6 +28,7 @@ const (
 	freshnessStale  protowire.Number = 1
 	freshnessSince  protowire.Number = 2
 	freshnessReason protowire.Number = 3
+	freshnessOrigin protowire.Number = 4
 )
 
 // A Value is the frame of that name as it was received, taken apart by hand:
@@ -52,7 +54,7 @@ func (v *Value) Data() []byte {
 }
 
 // Equal reports whether the data is that.
-func (v *Value) Equal(data []byte) bool { return bytes.Equal(v.data, data) }
+func (v *Value) Equal(data []byte) bool { return large.Equal(v.data, data) }
 
 // Values makes take get the values that r receives, instead of the function
 // for frames that are not replies.
@@ -65,7 +67,7 @@ func (r *Receiver) takeValue(body []byte) error {
 		fresh = new(clusterclientv1.Freshness)
 	}
 	fresh.Stale, fresh.Since, fresh.Reason, fresh.Origin, fresh.Pending = false, 0, "", 0, false
-	*v = Value{Freshness: fresh, alone: r.whole}
+	*v = Value{Freshness: fresh, alone: r.alone}
 	if err := v.parse(body); err != nil {
 		return err
 	}
@@ -134,7 +136,11 @@ func parseFreshness(f *clusterclientv1.Freshness, body []byte) error {
 				return errParse
 			}
 			f.Reason = string(reason)
-		default:
+		case num == freshnessOrigin && typ == protowire.VarintType:
+			var origin uint64
+			origin, n = protowire.ConsumeVarint(rest)
+			f.Origin = clusterclientv1.Origin(int32(origin))
+		default: // pending, which ends with the upstream's first word, or from a newer build
 			rare = true
 		}
 		return n

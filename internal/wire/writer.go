@@ -32,6 +32,7 @@ type Writer struct {
 	large     []*largeFrame
 	nextChunk uint64
 	finishing bool
+	free      *Batch // to be filled again; without a buffer
 }
 
 type largeFrame struct {
@@ -158,6 +159,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		b, done, finished := w.next()
 		if b.empty() {
 			b.release()
+			w.recycle(b)
 			if finished {
 				return nil
 			}
@@ -175,7 +177,28 @@ func (w *Writer) Run(ctx context.Context) error {
 		if done != nil {
 			done()
 		}
+		w.recycle(b)
 	}
+}
+
+// recycle takes back a batch that was sent, or was empty.
+func (w *Writer) recycle(b *Batch) {
+	clear(b.handed)
+	b.handed, b.piece = b.handed[:0], nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.free = b
+}
+
+// batchLocked returns an empty batch.
+func (w *Writer) batchLocked() *Batch {
+	b := w.free
+	if b == nil {
+		b = new(Batch)
+	}
+	w.free = nil
+	b.buf = buffers.Get(batchSize)
+	return b
 }
 
 // next returns the batch to send now, empty when nothing is due, and what to
@@ -187,7 +210,7 @@ func (w *Writer) next() (b *Batch, done func(), finished bool) {
 		w.queue[0] = nil
 		w.queue = w.queue[1:]
 	} else {
-		b = newBatch()
+		b = w.batchLocked()
 	}
 	finishing := w.finishing
 	w.mu.Unlock()
@@ -227,7 +250,7 @@ func (w *Writer) tailLocked() *Batch {
 	if n := len(w.queue); n > 0 && !w.queue[n-1].Full() {
 		return w.queue[n-1]
 	}
-	b := newBatch()
+	b := w.batchLocked()
 	w.queue = append(w.queue, b)
 	return b
 }

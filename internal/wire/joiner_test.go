@@ -1,0 +1,161 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A follows receives batches as a follower does, and notes what it is given.
+type follows struct {
+	t    *testing.T
+	r    *Receiver
+	news []string // values and others
+	told []uint64 // replies
+}
+
+func newFollows(t *testing.T) *follows {
+	f := &follows{t: t, r: NewReceiver(nil)}
+	f.r.Values(func(v *Value) { f.news = append(f.news, fmt.Sprintf("%s of %d bytes", v.Key, len(v.Data()))) })
+	return f
+}
+
+func (f *follows) receive(frames ...*clusterclientv1.ResponseFrame) error {
+	f.t.Helper()
+	data, err := proto.Marshal(&clusterclientv1.SessionResponse{Frames: frames})
+	require.NoError(f.t, err)
+	f.r.stream = &received{data: data}
+	return allResponses(f.r,
+		func(p *Reply) { f.told = append(f.told, p.ID) },
+		func(o *clusterclientv1.ResponseFrame) { f.news = append(f.news, "state of "+o.GetState().GetKey()) },
+	)
+}
+
+func valueFrame(key string, size int) *clusterclientv1.ResponseFrame {
+	return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Value{
+		Value: &clusterclientv1.Value{Key: key, Data: bytes.Repeat([]byte{'v'}, size)},
+	}}
+}
+
+func stateFrame(key string) *clusterclientv1.ResponseFrame {
+	return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_State{State: &clusterclientv1.State{Key: key}}}
+}
+
+func replyFrame(id uint64) *clusterclientv1.ResponseFrame {
+	return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Reply{Reply: &clusterclientv1.Reply{Id: id}}}
+}
+
+// pieces cuts a frame in n.
+func pieces(t *testing.T, id uint64, frame *clusterclientv1.ResponseFrame, n int) (cut []*clusterclientv1.ResponseFrame) {
+	t.Helper()
+	data, err := proto.Marshal(frame)
+	require.NoError(t, err)
+	size := uint64(len(data))
+	for i := range n {
+		piece := data[i*len(data)/n : (i+1)*len(data)/n]
+		cut = append(cut, &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Chunk{
+			Chunk: &clusterclientv1.Chunk{Id: id, Size: size, Data: piece},
+		}})
+	}
+	return cut
+}
+
+// TestLargeValuesKeepTheirPlace has frames of all kinds between, and behind,
+// the chunks of two values.
+func TestLargeValuesKeepTheirPlace(t *testing.T) {
+	f := newFollows(t)
+	held, release := make(chan struct{}), make(chan struct{})
+	note := f.r.values
+	f.r.Values(func(v *Value) {
+		if string(v.Key) == "large" {
+			close(held)
+			<-release
+		}
+		note(v)
+	})
+	large, larger := pieces(t, 1, valueFrame("large", 1000), 3), pieces(t, 2, valueFrame("larger", 3000), 3)
+	require.NoError(t, f.receive(large[0], valueFrame("small", 1), larger[0], larger[1], replyFrame(1), large[1]))
+	require.Equal(t, []string{"small of 1 bytes"}, f.news, "while neither of the large values is complete")
+
+	require.NoError(t, f.receive(large[2], stateFrame("large"), valueFrame("small", 2), replyFrame(2), larger[2], stateFrame("larger")))
+	<-held
+	require.NoError(t, f.receive(replyFrame(3), stateFrame("small")))
+	require.Equal(t, []uint64{1, 2, 3}, f.told, "replies while the first large value is being taken")
+	close(release)
+	f.r.Close()
+	require.Equal(t, []string{
+		"small of 1 bytes", "large of 1000 bytes", "state of large", "small of 2 bytes",
+		"larger of 3000 bytes", "state of larger", "state of small",
+	}, f.news)
+
+	require.NoError(t, f.receive(valueFrame("small", 3)))
+	require.Equal(t, "small of 3 bytes", f.news[len(f.news)-1], "with nothing to wait for")
+	require.Empty(t, f.r.joiner.left, "frames under way")
+}
+
+// TestLargeRepliesAndOthers are joined as values are.
+func TestLargeRepliesAndOthers(t *testing.T) {
+	f := newFollows(t)
+	require.NoError(t, f.receive(pieces(t, 1, replyFrame(7), 2)...))
+	require.NoError(t, f.receive(pieces(t, 1, stateFrame("k"), 2)...))
+	f.r.Close()
+	require.Equal(t, []uint64{7}, f.told)
+	require.Equal(t, []string{"state of k"}, f.news)
+}
+
+// TestBrokenChunksEndTheStream though they are found out about a little later.
+func TestBrokenChunksEndTheStream(t *testing.T) {
+	tests := []struct {
+		name   string
+		chunks []chunk
+		want   string
+	}{
+		{"too large", []chunk{chunkOf(1, MaxFrame+1, "")}, "wire: a frame of 68157441 bytes, at most 68157440 are allowed"},
+		{"more than it said", []chunk{chunkOf(1, 2, "abc")}, "wire: chunks of 3 bytes for a frame of 2"},
+		{"no frame", []chunk{chunkOf(1, 2, "\xff\xff")}, "wire: a frame does not decode"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFollows(t)
+			for _, c := range test.chunks {
+				require.NoError(t, f.receive(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Chunk{
+					Chunk: &clusterclientv1.Chunk{Id: c.id, Size: c.size, Data: c.data},
+				}}))
+			}
+			f.r.Close()
+			require.ErrorContains(t, f.receive(stateFrame("k")), test.want)
+			require.Empty(t, f.news)
+		})
+	}
+}
+
+// TestJoinerIsNotOverrun makes the receiver wait when what takes the frames is
+// far behind.
+func TestJoinerIsNotOverrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollows(t)
+		release := make(chan struct{})
+		f.r.Values(func(v *Value) {
+			if string(v.Key) == "first" {
+				<-release
+			}
+		})
+		require.NoError(t, f.receive(pieces(t, 1, valueFrame("first", 10), 2)...))
+		received := make(chan error, 1)
+		go func() { received <- f.receive(pieces(t, 2, valueFrame("second", 2*maxBehind), 64)...) }()
+		synctest.Wait()
+		require.Empty(t, received, "all was received while more than %d bytes wait", maxBehind)
+		require.Greater(t, f.r.joiner.bytes, maxBehind, "bytes that wait")
+		require.Less(t, f.r.joiner.bytes, maxBehind+maxBehind/16, "bytes that wait")
+		close(release)
+		require.NoError(t, <-received)
+		f.r.Close()
+		require.Zero(t, f.r.joiner.bytes, "bytes that wait in the end")
+	})
+}
