@@ -1,0 +1,132 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/peercred"
+)
+
+// lingerTime is how long a refused peer has to read why.
+const lingerTime = 200 * time.Millisecond
+
+// Accept is the gate at the accepting end. It returns a connection whose next
+// bytes are those of HTTP/2, and who is at its other end. The caller bounds the
+// time that it takes by a deadline of conn, and closes conn when it fails: a
+// [Refusal] has been told to the other end by then.
+func (p *Policy) Accept(conn net.Conn) (net.Conn, peercred.Peer, error) {
+	v, err := p.look(conn)
+	if err == nil {
+		var through net.Conn
+		through, err = p.passAccepted(conn, v)
+		if err == nil {
+			return through, v.peer, nil
+		}
+	}
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		tell(conn, r)
+	}
+	return nil, v.peer, err
+}
+
+func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
+	first, err := readPreface(conn)
+	if err != nil {
+		return nil, err
+	}
+	mode, proves := p.asks(v), string(first) == proofMagic
+	switch {
+	case proves:
+		if err := p.proveAccepted(conn, v); err != nil {
+			return nil, err
+		}
+		first = nil
+	case mode != 0:
+		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not prove that it knows " + secretName(mode), Todo: secretTodo(mode)}
+	}
+	through := net.Conn(&replayed{Conn: conn, first: first})
+	switch {
+	case p.TLS != nil && (proves || first[0] == tlsHandshake):
+		secure := tls.Server(through, serverTLS(p.TLS))
+		return secure, secure.HandshakeContext(context.Background()) // the deadline of conn ends it
+	case p.TLS != nil:
+		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not use TLS, and the leader does", Todo: "give all processes WithTLS"}
+	case len(first) > 0 && first[0] == tlsHandshake:
+		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "uses TLS, and the leader does not", Todo: "give all processes WithTLS, or none"}
+	}
+	return through, nil
+}
+
+// tlsHandshake is the first byte of a record of that kind.
+const tlsHandshake = 0x16
+
+// readPreface reads what a peer of ours begins with, and nothing beyond it.
+func readPreface(conn net.Conn) ([]byte, error) {
+	got := make([]byte, 0, prefaceSize)
+	for len(got) < prefaceSize {
+		n, err := conn.Read(got[len(got):prefaceSize])
+		got = got[:len(got)+n]
+		if n > 0 && got[0] == tlsHandshake {
+			return got, nil
+		}
+		if text := string(got); text != http2Preface[:len(got)] && text != proofMagic[:len(got)] {
+			return nil, fmt.Errorf("%w: it begins with %d other bytes", ErrStranger, len(got))
+		}
+		if err != nil && len(got) < prefaceSize {
+			return nil, fmt.Errorf("after %d bytes: %w", len(got), err)
+		}
+	}
+	return got, nil
+}
+
+// serverTLS asks for certificates, whatever the configuration says.
+func serverTLS(c *tls.Config) *tls.Config {
+	c = withHTTP2(c)
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	if c.ClientCAs == nil {
+		c.ClientCAs = c.RootCAs
+	}
+	return c
+}
+
+func withHTTP2(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.NextProtos = []string{"h2"}
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	return c
+}
+
+// replayed is a connection of which something has been read already.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.first) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.first)
+	r.first = r.first[n:]
+	return n, nil
+}
+
+// tell lets the other end know why, and gives it a moment to read that: what
+// has not been read when a connection is closed can destroy what was written.
+func tell(conn net.Conn, r *Refusal) {
+	_ = conn.SetDeadline(time.Now().Add(lingerTime))
+	if _, err := conn.Write(r.encode()); err != nil {
+		return
+	}
+	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, maxLinger)
+	}
+}
+
+// maxLinger is how much of a refused peer is read.
+const maxLinger = 16 << 10

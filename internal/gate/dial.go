@@ -1,0 +1,139 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/peercred"
+)
+
+// Dial is the gate at the dialling end. It returns a connection that can be
+// believed, whose next bytes are those of HTTP/2, and who is at its other end.
+// It takes no longer than timeout. The caller closes raw when it fails.
+func (p *Policy) Dial(ctx context.Context, raw net.Conn, timeout time.Duration) (*Conn, peercred.Peer, error) {
+	v, err := p.look(raw)
+	if err != nil {
+		return nil, v.peer, err
+	}
+	if err := raw.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, v.peer, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	conn, err := p.passDialled(ctx, &Conn{Conn: raw}, v)
+	switch {
+	case !stop():
+		return nil, v.peer, errors.Join(context.Cause(ctx), err)
+	case err != nil:
+		return nil, v.peer, err
+	}
+	return conn, v.peer, raw.SetDeadline(time.Time{})
+}
+
+func (p *Policy) passDialled(ctx context.Context, conn *Conn, v verdict) (*Conn, error) {
+	if mode := p.asks(v); mode != 0 {
+		secret, err := p.secret(mode)
+		if err != nil {
+			return nil, &Refusal{
+				Peer: v.peer, Who: "somebody", Why: fmt.Sprintf("is at the other end, the system does not tell which user, and there is no secret to ask for: %v", err),
+				Todo: secretTodo(mode),
+			}
+		}
+		if err := p.proveDialled(conn, v, mode, secret); err != nil {
+			return nil, err
+		}
+	}
+	if p.TLS == nil {
+		return conn, nil
+	}
+	c := withHTTP2(p.TLS)
+	if c.ServerName == "" {
+		c.ServerName = hostOf(conn.RemoteAddr())
+	}
+	secure := tls.Client(conn, c)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, p.untrusted(conn, v, err)
+	}
+	return &Conn{Conn: secure, below: conn}, nil
+}
+
+// untrusted tells a certificate that is not believed from a peer that is gone.
+func (p *Policy) untrusted(conn *Conn, v verdict, err error) error {
+	if refusal := conn.Refused(); refusal != nil {
+		return refusal
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return &Refusal{Peer: v.peer, Who: who(v.peer), Why: "is not believed: " + err.Error(), Todo: "see the certificates and ServerName of WithTLS"}
+	}
+	return conn.explain(err)
+}
+
+// A Conn is a dialled connection. It notes what the other end says first,
+// which may be why it refuses.
+type Conn struct {
+	net.Conn
+	below *Conn // under TLS
+
+	mu    sync.Mutex // guards what follows
+	first []byte
+	alert error // how the other end has ended TLS
+	quiet bool  // nothing more is noted
+}
+
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet {
+		return n, err
+	}
+	c.first = append(c.first, p[:min(n, maxRefusalWire-len(c.first))]...)
+	c.quiet = len(c.first) == maxRefusalWire || err != nil
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		c.alert = err
+	}
+	return n, err
+}
+
+// forget makes what comes next the first that the other end says.
+func (c *Conn) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.first = nil
+}
+
+// Refused returns why the other end refuses, nil if it does not.
+func (c *Conn) Refused() error {
+	c.mu.Lock()
+	text, ok := decodeRefusal(c.first)
+	alert := c.alert
+	c.mu.Unlock()
+	switch {
+	case ok:
+		return &Refusal{Who: "the other end", Why: "refuses: " + text}
+	case alert != nil:
+		return &Refusal{Who: "the other end", Why: "refuses: " + alert.Error(), Todo: "see the certificates of WithTLS"}
+	case c.below != nil:
+		return c.below.Refused()
+	}
+	return nil
+}
+
+// explain returns why the other end has not answered as it should.
+func (c *Conn) explain(err error) error {
+	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		_, _ = io.CopyN(io.Discard, c, int64(maxRefusalWire)) // the rest of a refusal
+	}
+	if refusal := c.Refused(); refusal != nil {
+		return refusal
+	}
+	if err != nil {
+		return err
+	}
+	return ErrStranger
+}
