@@ -163,6 +163,6 @@ func breakSessions(t *testing.T, seed uint64) {
 			require.Equal(t, 1, n, "runs of %q", arg)
 		}
 	}
-	require.Less(t, network.left, 20, "connections that did not break")
+	require.Less(t, network.left, 26, "connections that did not break")
 	t.Logf("%d calls answered, %d of unknown outcome", answered.Load(), unknown.Load())
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/build"
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/gate"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -36,6 +37,8 @@ type Client struct {
 	status   *statusBoard
 	rejected rejections
 	shared   sharedDir
+	policy   *gate.Policy
+	refusals refusals // of those who connect while this client leads
 
 	cancel context.CancelCauseFunc // ends the roles
 	done   chan struct{}           // closed when the last role has ended
@@ -112,6 +115,8 @@ func newClient(name string, port int, o options) *Client {
 	if _, ok := o.network.(loopback); ok {
 		c.opts.network = loopback{road{c.shared.open}}
 	}
+	c.policy = newPolicy(c)
+	c.refusals.log = log
 	return c
 }
 

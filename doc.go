@@ -119,9 +119,16 @@
 //
 // # Who is let in
 //
-// The cluster listens on 127.0.0.1 only. Any process of the host that can
-// connect to that address can join a cluster whose name and identity it knows.
-// [WithIdentity] guards against mistakes, not against attackers.
+// Processes of the same user, and nobody else. The leader asks the system who
+// connects, and a follower asks it who holds the port before it believes or
+// sends anything; where the system does not tell, both prove that they can
+// read a file of that user. [WithPeers] lets other users in, [WithSecret]
+// whoever knows a secret, [WithTLS] whoever has a certificate. Whoever is
+// refused gets [ErrPeerRefused], with the reason and what to do. [Limits] bound
+// what those who are let in can make the leader hold.
+//
+// [WithIdentity] guards against mistakes, not against attackers. The whole
+// model, with what it leaves out, is in docs/security.md.
 //
 // # Testing
 //

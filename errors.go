@@ -53,6 +53,14 @@ var (
 	// Reason of the value that stands in for it.
 	ErrRejected = errs.ErrRejected
 
+	// ErrPeerRefused: whoever holds the port is not believed, or does not let
+	// this process in; the error says who, why, and what to do. See
+	// [WithPeers] and [WithSecret].
+	ErrPeerRefused = errs.ErrPeerRefused
+
+	// ErrLimit: one of the leader's [Limits] is reached.
+	ErrLimit = errs.ErrLimit
+
 	// ErrDeleted: the key does not exist upstream. [Get] and [Watch] report a
 	// deletion with it, since their values have no place for one.
 	ErrDeleted = errors.New("clusterclient: key does not exist")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 	here, there := wire.Pipe(context.Background())
 	var served sync.WaitGroup
 	served.Go(func() {
-		_ = ldr.Serve(there, c.hello().GetHello())
+		_ = ldr.Serve(there, c.hello().GetHello(), leader.Origin{UID: os.Geteuid()})
 		there.Close()
 	})
 	var welcome clusterclientv1.SessionResponse

@@ -22,6 +22,9 @@ const (
 
 	dialTimeout = time.Second
 
+	// maxHeader is how large the metadata of a stream may be.
+	maxHeader = 1 << 20
+
 	// Windows of a stream and a connection. Static ones, since the estimate
 	// that gRPC makes of a loopback connection starts low.
 	streamWindow = 1 << 20

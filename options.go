@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,6 +55,12 @@ type options struct {
 	callTimeout time.Duration
 	network     Network
 	runtimeDir  string
+	peers       []int
+	secret      []byte
+	secretSet   bool
+	tls         *tls.Config
+	tlsSet      bool
+	limits      Limits
 }
 
 // WithUpstream says how to connect to the config centre or registry. open is
@@ -192,9 +199,10 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 		o.logger = hclog.NewNullLogger()
 	}
 	port, portErr := resolvePort(port)
-	if err := cmp.Or(checkName(name), portErr, o.check()); err != nil {
+	if err := cmp.Or(checkName(name), portErr, o.check(), o.checkPeers(), o.limits.check()); err != nil {
 		return o, 0, &Error{Code: errs.Invalid, Op: "create", Name: name, Cause: err}
 	}
+	o.limits = o.limits.withDefaults()
 	return o, port, nil
 }
 

@@ -225,7 +225,7 @@ func (c *Client) ask(ctx context.Context, address string) (*session, *clustercli
 				return nil, nil, nil, errNotOurs
 			}
 			s, w, m, err := c.ask(ctx, to.GetAddress())
-			if err != nil && !errors.As(err, new(*rejectedError)) {
+			if err != nil && !errors.As(err, new(*rejectedError)) && !errors.Is(err, errs.ErrPeerRefused) {
 				// Whatever is wrong there says nothing of who holds the port.
 				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: errors.New(describe(to) + " leads the name: " + err.Error())}
 			}

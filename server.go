@@ -18,9 +18,6 @@ import (
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// helloTimeout bounds how long a stream may stay without saying hello.
-const helloTimeout = 5 * time.Second
-
 // flushTimeout bounds how long a server that stops waits for peers to take
 // what it has for them. One that is stopped itself takes nothing.
 const flushTimeout = time.Second
@@ -33,6 +30,7 @@ type server struct {
 	c         *Client
 	grpc      *grpc.Server
 	local     *mempipe.Listener // for streams of this process
+	door      *door
 	dir       *directory
 	ctx       context.Context // ends with the server
 	cancel    context.CancelFunc
@@ -63,14 +61,18 @@ func (c *Client) newServer(term uint64, supersede func(uint64)) *server {
 		state:   serving{waiting: "the upstream is being opened"},
 	}
 	s.dir = newDirectory(s)
+	s.door = newDoor(c)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
+		grpc.Creds(s.door),
 		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
 		grpc.MaxSendMsgSize(wire.MaxFrame),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
-		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.ConnectionTimeout(c.opts.limits.Handshake),
+		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1), // and the session's own
+		grpc.MaxHeaderListSize(maxHeader),
 		grpc.UnknownServiceHandler(s.serveStream),
 	)
 	clusterclientv1.RegisterClusterClientServiceServer(s.grpc, s)
@@ -87,9 +89,9 @@ func (s *server) listen(lis net.Listener) bool {
 		return false
 	}
 	s.listeners = append(s.listeners, lis)
-	s.wg.Go(func() { _ = s.grpc.Serve(lis) })
+	s.wg.Go(func() { _ = s.grpc.Serve(outside{lis}) })
 	if both, ok := lis.(*twoRoads); ok {
-		s.wg.Go(func() { _ = s.grpc.Serve(both.beside) })
+		s.wg.Go(func() { _ = s.grpc.Serve(outside{both.beside}) })
 	}
 	return true
 }
@@ -146,7 +148,7 @@ func (s *server) serveStream(_ any, stream grpc.ServerStream) error {
 	if state.leader == nil {
 		return status.Error(codes.Unavailable, state.waiting)
 	}
-	return state.leader.ServeStream(method, stream)
+	return state.leader.ServeStream(method, stream, guestOf(stream.Context()).key())
 }
 
 // Session serves a client that dialled this address.
@@ -159,7 +161,12 @@ func (s *server) Session(stream grpc.BidiStreamingServer[clusterclientv1.Session
 	if err != nil {
 		return err
 	}
-	v := &visitor{s: s, stream: stream, hello: hello}
+	guest := guestOf(stream.Context())
+	v := &visitor{s: s, stream: stream, hello: hello, guest: guest}
+	if err := guest.enters(hello); err != nil {
+		return v.refuse(clusterclientv1.Code_CODE_LIMIT, err.Error())
+	}
+	defer guest.exits()
 	switch {
 	case hello.GetProtocol() != wire.Protocol:
 		return v.refuse(clusterclientv1.Code_CODE_PROTOCOL, fmt.Sprintf("speaks version %d of the protocol, not %d", wire.Protocol, hello.GetProtocol()))
@@ -206,7 +213,7 @@ func (s *server) receiveHello(stream grpc.BidiStreamingServer[clusterclientv1.Se
 		batch, err := stream.Recv()
 		got <- first{batch, err}
 	}()
-	silent := time.NewTimer(helloTimeout)
+	silent := time.NewTimer(s.c.opts.limits.Handshake)
 	defer silent.Stop()
 	select {
 	case f := <-got:
@@ -236,6 +243,7 @@ type visitor struct {
 	s      *server
 	stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
 	hello  *clusterclientv1.Hello
+	guest  *guest
 	told   string // the last reason to wait
 }
 
@@ -301,7 +309,7 @@ func (v *visitor) join() error {
 		case state.failed != nil:
 			return v.refuse(clusterclientv1.Code_CODE_UPSTREAM, "leads, but "+state.failed.Error())
 		case state.leader != nil:
-			return endOfSession(state.leader.Serve(v.stream, v.hello))
+			return endOfSession(state.leader.Serve(v.stream, v.hello, v.guest.origin()))
 		}
 		if err := v.wait(state.waiting, changed); err != nil {
 			return err

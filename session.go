@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/gate"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -24,6 +25,8 @@ type session struct {
 	cancel  context.CancelFunc
 	address string
 	pending []*clusterclientv1.ResponseFrame // received in one batch, not looked at
+	c       *Client
+	raw     *gate.Conn
 }
 
 // Ways in which an address can fail to answer Hello.
@@ -36,9 +39,9 @@ var (
 // dialSession connects to address and says hello. It fails with an error that
 // is one of the three above.
 func (c *Client) dialSession(ctx context.Context, address string, frames ...*clusterclientv1.RequestFrame) (*session, error) {
-	raw, err := c.opts.network.Dial(ctx, address)
+	raw, err := c.dial(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNobody, err)
+		return nil, err
 	}
 	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
 	if err != nil {
@@ -46,17 +49,50 @@ func (c *Client) dialSession(ctx context.Context, address string, frames ...*clu
 		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &session{conn: conn, cancel: cancel, address: address}
+	s := &session{conn: conn, cancel: cancel, address: address, c: c, raw: raw}
 	s.stream, err = clusterclientv1.NewClusterClientServiceClient(conn).Session(ctx, grpc.ForceCodecV2(wire.Codec{}))
 	if err == nil {
 		err = s.stream.Send(&clusterclientv1.SessionRequest{Frames: frames})
 	}
 	if err != nil {
+		err = s.lost(err)
 		s.close()
 		_ = raw.Close() // if gRPC never came to use it
-		return nil, fmt.Errorf("%w: %w", errHelloLost, err)
+		return nil, err
 	}
 	return s, nil
+}
+
+// dial connects to address and makes sure of who is there, before anything is
+// said or believed.
+func (c *Client) dial(ctx context.Context, address string) (*gate.Conn, error) {
+	if err := c.reachable(address); err != nil {
+		return nil, err
+	}
+	raw, err := c.opts.network.Dial(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNobody, err)
+	}
+	conn, _, err := c.policy.Dial(ctx, raw, handshakeTimeout)
+	if err == nil {
+		return conn, nil
+	}
+	_ = raw.Close()
+	switch refused := c.refusedBy(address, err); {
+	case refused != nil:
+		return nil, refused
+	case errors.Is(err, gate.ErrStranger):
+		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
+	}
+	return nil, fmt.Errorf("%w: %w", errHelloLost, err)
+}
+
+// lost explains the end of the stream: the other end may have said why.
+func (s *session) lost(err error) error {
+	if refused := s.c.refusedBy(s.address, s.raw.Refused()); refused != nil {
+		return refused
+	}
+	return fmt.Errorf("%w: %w", errHelloLost, err)
 }
 
 func (s *session) close() {
@@ -77,7 +113,7 @@ func (s *session) answer(first bool) (*clusterclientv1.ResponseFrame, error) {
 			return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errHelloLost, err)
+			return nil, s.lost(err)
 		}
 		s.pending = batch.GetFrames()
 	}
@@ -92,6 +128,7 @@ func (c *Client) rejection(r *clusterclientv1.Reject) error {
 		clusterclientv1.Code_CODE_IDENTITY_MISMATCH: errs.IdentityMismatch,
 		clusterclientv1.Code_CODE_LEADERSHIP_TAKEN:  errs.LeadershipTaken,
 		clusterclientv1.Code_CODE_UPSTREAM:          errs.Upstream,
+		clusterclientv1.Code_CODE_LIMIT:             errs.Limit,
 	}[r.GetCode()]
 	return &rejectedError{
 		err:    &Error{Code: code, Op: "join", Name: c.name, Cause: fmt.Errorf("%s %s", describe(r.GetHolder()), r.GetMessage())},
@@ -111,7 +148,7 @@ func (e *rejectedError) Unwrap() error { return e.err }
 // final reports whether asking again is useless while Create waits.
 func (e *rejectedError) final() bool {
 	switch e.reject.GetCode() {
-	case clusterclientv1.Code_CODE_IDENTITY_MISMATCH, clusterclientv1.Code_CODE_UPSTREAM, clusterclientv1.Code_CODE_PROTOCOL:
+	case clusterclientv1.Code_CODE_IDENTITY_MISMATCH, clusterclientv1.Code_CODE_UPSTREAM, clusterclientv1.Code_CODE_PROTOCOL, clusterclientv1.Code_CODE_LIMIT:
 		return true
 	}
 	return false

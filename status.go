@@ -81,6 +81,7 @@ type Status struct {
 	Followers    int            `json:"followers,omitempty"`     // other clients that follow
 	Candidates   int            `json:"candidates,omitempty"`    // how many of those could lead
 	OnewayFailed uint64         `json:"oneway_failed,omitempty"` // oneway calls whose handler failed
+	Refused      uint64         `json:"refused,omitempty"`       // connections that were not let in, in all terms of this client
 }
 
 // An UpstreamStatus is the state of the leader's upstream.
@@ -204,6 +205,7 @@ func (c *Client) fill(st *Status, l *leadership) {
 	stats := l.Stats()
 	st.Term = stats.Term
 	st.OnewayFailed = stats.OnewayFailed
+	st.Refused = c.refusals.count()
 	st.OwnsPort = l.owns()
 	st.Upstream = UpstreamStatus{Open: true, Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: stats.StaleReason}
 	st.Followers = max(0, len(stats.Followers)-1) // less the leader's own

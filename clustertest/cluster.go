@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"context"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -64,7 +65,12 @@ func (c *Cluster) Start(opts ...clusterclient.Option) *Node {
 // TryStart starts one more client in the cluster called name, on the same
 // port.
 func (c *Cluster) TryStart(name string, opts ...clusterclient.Option) (*Node, error) {
-	n := &Node{host: c.Network.Host()}
+	return c.TryStartAs(os.Geteuid(), name, opts...)
+}
+
+// TryStartAs is TryStart in a process of the user uid.
+func (c *Cluster) TryStartAs(uid int, name string, opts ...clusterclient.Option) (*Node, error) {
+	n := &Node{host: c.Network.HostOf(uid)}
 	all := []clusterclient.Option{clusterclient.WithNetwork(n.host), clusterclient.WithUpstream(n.open(c.up))}
 	client, err := clusterclient.Create(name, Port, slices.Concat(all, c.opts, opts)...)
 	if err != nil {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/internal/mempipe"
+	"github.com/clusterclient/clusterclient/internal/peercred"
 )
 
 // firstEphemeral is the first port given to a listener on port 0.
@@ -31,7 +33,8 @@ type Network struct {
 // A Host is the network as one process sees it. It is a
 // [clusterclient.Network].
 type Host struct {
-	n *Network
+	n    *Network
+	self peercred.Peer
 
 	mu     sync.Mutex // guards what follows
 	killed bool
@@ -41,8 +44,14 @@ type Host struct {
 
 var _ clusterclient.Network = (*Host)(nil)
 
-// Host returns the network for one more process.
-func (n *Network) Host() *Host { return &Host{n: n, ends: make(map[int]func())} }
+// Host returns the network for one more process, of the user that the test
+// runs as.
+func (n *Network) Host() *Host { return n.HostOf(os.Geteuid()) }
+
+// HostOf is Host for a process of the user uid.
+func (n *Network) HostOf(uid int) *Host {
+	return &Host{n: n, self: peercred.Simulate(uid, os.Getpid()), ends: make(map[int]func())}
+}
 
 // Listen binds address, unless somebody has.
 func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
@@ -87,18 +96,18 @@ func (h *Host) RuntimeDir() (string, error) {
 var errNoDir = errors.New("clustertest: the host has no runtime directory")
 
 // Dial connects to whoever listens on address.
-func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
+func (h *Host) Dial(_ context.Context, address string) (net.Conn, error) {
 	h.n.mu.Lock()
 	l := h.n.listeners[address]
 	h.n.mu.Unlock()
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: mempipe.Addr(address), Err: syscall.ECONNREFUSED}
 	}
-	c, err := l.Dial(ctx)
+	c, err := l.DialFrom(dialler{mempipe.Addr("dialled"), h})
 	if err != nil {
 		return nil, err
 	}
-	return h.conn(c)
+	return h.conn(c, l.h)
 }
 
 // Kill closes all that the process has open, as the kernel does when it dies,
@@ -131,19 +140,29 @@ func (h *Host) track(end func()) (forget func(), err error) {
 	}, nil
 }
 
-func (h *Host) conn(c net.Conn) (net.Conn, error) {
+func (h *Host) conn(c net.Conn, other *Host) (net.Conn, error) {
 	forget, err := h.track(func() { _ = c.Close() })
 	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	return &conn{Conn: c, forget: forget}, nil
+	return &conn{Conn: c, forget: forget, own: h.self, other: other.self}, nil
 }
 
 // conn is a connection that the host knows of.
 type conn struct {
 	net.Conn
-	forget func()
+	forget     func()
+	own, other peercred.Peer
+}
+
+// Ends tells who is at either end, as the system does of real connections.
+func (c *conn) Ends() (own, other peercred.Peer) { return c.own, c.other }
+
+// dialler is the address of an end, which tells whose it is.
+type dialler struct {
+	mempipe.Addr
+	h *Host
 }
 
 func (c *conn) Close() error {
@@ -164,7 +183,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.h.conn(c)
+	return l.h.conn(c, c.RemoteAddr().(dialler).h)
 }
 
 func (l *listener) Close() error {

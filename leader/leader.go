@@ -188,9 +188,9 @@ func (l *Leader) allSessions() []*session {
 
 // Serve runs the session of a follower that sent hello, until its stream
 // fails or the leadership ends. The first thing it sends is Welcome.
-func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello) error {
+func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello, from Origin) error {
 	l.raise(hello.GetKnownTerm(), hello.GetKnownLeader())
-	s := newSession(l, stream, hello)
+	s := newSession(l, stream, hello, from)
 	if !l.admit(s) {
 		return errLeaving
 	}

@@ -21,6 +21,19 @@ func withCaller(ctx context.Context, p Peer) context.Context {
 	return context.WithValue(ctx, peerKey{}, p)
 }
 
-func peerFrom(p *clusterclientv1.Peer) Peer {
-	return Peer{Instance: hex.EncodeToString(p.GetInstance()), PID: int(p.GetPid()), Since: time.Now()}
+// An Origin is what the system has told of a connection that a session comes
+// over, beside the process, which Hello names.
+type Origin struct {
+	UID     int
+	Started uint64
+
+	// Conn tells connections apart. Streams belong to a session only if they
+	// come over the same one.
+	Conn any
+}
+
+func peerFrom(p *clusterclientv1.Peer, from Origin) Peer {
+	return Peer{
+		Instance: hex.EncodeToString(p.GetInstance()), PID: int(p.GetPid()), Started: from.Started, UID: from.UID, Since: time.Now(),
+	}
 }

@@ -41,7 +41,7 @@ type registration struct {
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
 	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer)}
 	for _, rec := range known {
-		owner := peerFrom(rec.GetOwner())
+		owner := peerFrom(rec.GetOwner(), Origin{UID: -1})
 		rs.byID[regID{owner.Instance, rec.GetRegistration()}] = &registration{
 			peer: rec.GetOwner(), stored: true,
 			reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},

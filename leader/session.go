@@ -21,6 +21,7 @@ type session struct {
 	id        string
 	peer      Peer
 	proto     *clusterclientv1.Peer
+	conn      any // see Origin
 	candidate bool
 	stream    wire.Stream
 	w         *wire.Writer
@@ -56,10 +57,10 @@ type due interface {
 	queued() *bool
 }
 
-func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello) *session {
+func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, from Origin) *session {
 	s := &session{
 		l: l, id: newSessionID(), stream: stream,
-		peer: peerFrom(hello.GetPeer()), proto: hello.GetPeer(), candidate: hello.GetCandidate(),
+		peer: peerFrom(hello.GetPeer(), from), proto: hello.GetPeer(), conn: from.Conn, candidate: hello.GetCandidate(),
 		ended: make(chan struct{}),
 		subs:  make(map[string]*sub),
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),

@@ -13,9 +13,9 @@ import (
 )
 
 // ServeStream runs a streaming method for the follower whose session is named
-// in the stream's metadata. The trailer it sets tells the follower that the
+// in the stream's metadata, and which came over conn. The trailer it sets tells the follower that the
 // leader itself ended the stream.
-func (l *Leader) ServeStream(method string, stream grpc.ServerStream) error {
+func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any) error {
 	defer stream.SetTrailer(metadata.Pairs(wire.AnsweredKey, "1"))
 	md, _ := metadata.FromIncomingContext(stream.Context())
 	var id string
@@ -25,7 +25,7 @@ func (l *Leader) ServeStream(method string, stream grpc.ServerStream) error {
 	l.mu.Lock()
 	s := l.sessions[id]
 	l.mu.Unlock()
-	if s == nil {
+	if s == nil || s.conn != conn {
 		return status.Error(codes.Unauthenticated, "the stream belongs to no session of this leader")
 	}
 	m := l.methods.streams[method]

@@ -88,8 +88,20 @@ type Peer struct {
 	// Instance is unique to the client, and new each time one is created.
 	Instance string `json:"instance"`
 
-	// PID is the operating system's number of its process.
+	// PID is the operating system's number of its process. On Linux it is
+	// what the system says of the connection; 0 where the process cannot be
+	// seen, as in another pid namespace. Elsewhere it is what the process says
+	// of itself.
 	PID int `json:"pid"`
+
+	// Started is when the process was started, in ticks since the host was.
+	// It tells a process from a later one with the same PID; 0 where the
+	// system does not tell.
+	Started uint64 `json:"started,omitempty"`
+
+	// UID is the user that the process ran as when it connected; -1 where the
+	// system does not tell.
+	UID int `json:"uid"`
 
 	// Since is when the leader first heard of it.
 	Since time.Time `json:"since"`

@@ -28,6 +28,8 @@ const (
 	NoCandidate
 	Stale
 	Rejected
+	PeerRefused
+	Limit
 	Upstream // the upstream, or a handler that stands for it, said no
 	Remote   // the leader's answer to a call: Cause is a gRPC status
 	Canceled // the caller's context ended
@@ -44,6 +46,8 @@ var (
 	ErrTooLarge         = errors.New("clusterclient: too large")
 	ErrInvalid          = errors.New("clusterclient: invalid argument")
 	ErrNoCandidate      = errors.New("clusterclient: nobody else can lead")
+	ErrPeerRefused      = errors.New("clusterclient: peer refused")
+	ErrLimit            = errors.New("clusterclient: limit reached")
 	ErrStale            = errors.New("clusterclient: value too stale")
 	ErrRejected         = errors.New("clusterclient: value rejected by validation")
 )
@@ -53,6 +57,7 @@ var sentinels = map[Code]error{
 	IdentityMismatch: ErrIdentityMismatch, ForeignListener: ErrForeignListener,
 	OutcomeUnknown: ErrOutcomeUnknown, TooLarge: ErrTooLarge, Invalid: ErrInvalid,
 	NoCandidate: ErrNoCandidate, Stale: ErrStale, Rejected: ErrRejected,
+	PeerRefused: ErrPeerRefused, Limit: ErrLimit,
 }
 
 // An Error says what was tried, with which cluster and key or method, and why

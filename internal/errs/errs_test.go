@@ -48,6 +48,8 @@ func TestSentinelsAndCodes(t *testing.T) {
 		{errs.TooLarge, errs.ErrTooLarge, codes.ResourceExhausted},
 		{errs.Invalid, errs.ErrInvalid, codes.InvalidArgument},
 		{errs.NoCandidate, errs.ErrNoCandidate, codes.FailedPrecondition},
+		{errs.PeerRefused, errs.ErrPeerRefused, codes.PermissionDenied},
+		{errs.Limit, errs.ErrLimit, codes.ResourceExhausted},
 		{errs.Upstream, nil, codes.Unknown},
 		{errs.Remote, nil, codes.Unknown},
 		{errs.Canceled, nil, codes.Unknown},

@@ -20,6 +20,8 @@ var grpcCodes = map[Code]codes.Code{
 	TooLarge:         codes.ResourceExhausted,
 	Invalid:          codes.InvalidArgument,
 	NoCandidate:      codes.FailedPrecondition,
+	PeerRefused:      codes.PermissionDenied,
+	Limit:            codes.ResourceExhausted,
 }
 
 // GRPCStatus makes e usable with package status. The answer of a handler

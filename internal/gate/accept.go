@@ -39,24 +39,26 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	mode, proves := p.asks(v), string(first) == proofMagic
+	mode := p.asks(v)
 	switch {
-	case proves:
+	case string(first) == proofMagic:
 		if err := p.proveAccepted(conn, v); err != nil {
 			return nil, err
 		}
-		first = nil
+		if first, err = readPreface(conn); err != nil {
+			return nil, err
+		}
 	case mode != 0:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not prove that it knows " + secretName(mode), Todo: secretTodo(mode)}
 	}
 	through := net.Conn(&replayed{Conn: conn, first: first})
 	switch {
-	case p.TLS != nil && (proves || first[0] == tlsHandshake):
+	case p.TLS != nil && first[0] == tlsHandshake:
 		secure := tls.Server(through, serverTLS(p.TLS))
 		return secure, secure.HandshakeContext(context.Background()) // the deadline of conn ends it
 	case p.TLS != nil:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not use TLS, and the leader does", Todo: "give all processes WithTLS"}
-	case len(first) > 0 && first[0] == tlsHandshake:
+	case first[0] == tlsHandshake:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "uses TLS, and the leader does not", Todo: "give all processes WithTLS, or none"}
 	}
 	return through, nil

@@ -93,18 +93,34 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.first = append(c.first, p[:min(n, maxRefusalWire-len(c.first))]...)
-	c.quiet = len(c.first) == maxRefusalWire || err != nil
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
+	c.quiet = len(c.first) == maxRefusalWire || !mayRefuse(c.first)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // so package tls calls an alert
 		c.alert = err
 	}
 	return n, err
 }
 
+// Close closes the connection. If the other end has said nothing yet, that may
+// be because this one was told off while it wrote: then what there is to be
+// read is read first.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	quiet := c.quiet
+	c.mu.Unlock()
+	if !quiet && c.Conn.SetReadDeadline(time.Now().Add(lastWords)) == nil {
+		_, _ = io.CopyN(io.Discard, c, int64(maxRefusalWire))
+	}
+	return c.Conn.Close()
+}
+
+// lastWords is how long Close waits for a refusal that is on its way.
+const lastWords = 10 * time.Millisecond
+
 // forget makes what comes next the first that the other end says.
 func (c *Conn) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.first = nil
+	c.first, c.quiet = nil, false
 }
 
 // Refused returns why the other end refuses, nil if it does not.
@@ -126,8 +142,11 @@ func (c *Conn) Refused() error {
 
 // explain returns why the other end has not answered as it should.
 func (c *Conn) explain(err error) error {
-	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
-		_, _ = io.CopyN(io.Discard, c, int64(maxRefusalWire)) // the rest of a refusal
+	c.mu.Lock()
+	quiet := c.quiet
+	c.mu.Unlock()
+	if !quiet {
+		_, _ = io.CopyN(io.Discard, c, int64(maxRefusalWire)) // what there is of a refusal
 	}
 	if refusal := c.Refused(); refusal != nil {
 		return refusal

@@ -35,7 +35,7 @@ func pair(t *testing.T, dials, accepts int) (dialled, accepted net.Conn) {
 	if dials == peercred.Nobody {
 		return dialled, accepted
 	}
-	d, a := peercred.Peer{UID: dials, PID: 71}, peercred.Peer{UID: accepts, PID: 72}
+	d, a := peercred.Simulate(dials, 71), peercred.Simulate(accepts, 72)
 	return &between{dialled, d, a}, &between{accepted, a, d}
 }
 
@@ -44,17 +44,20 @@ func meet(t *testing.T, dials, accepts *Policy, uids ...int) (ends [2]net.Conn, 
 	t.Helper()
 	d, a := pair(t, uids[0], uids[len(uids)-1])
 	dials.Instance, accepts.Instance = []byte("0123456789abcdef"), []byte("fedcba9876543210")
-	done := make(chan struct{})
+	type outcome struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan outcome, 1)
 	go func() {
-		defer close(done)
 		_ = a.SetDeadline(time.Now().Add(3 * time.Second))
-		var through net.Conn
-		if through, _, acceptErr = accepts.Accept(a); acceptErr != nil {
+		through, _, err := accepts.Accept(a)
+		if err != nil {
 			_ = a.Close()
-			return
+		} else {
+			_ = a.SetDeadline(time.Time{})
 		}
-		_ = a.SetDeadline(time.Time{})
-		ends[1] = through
+		done <- outcome{through, err}
 	}()
 	conn, _, dialErr := dials.Dial(t.Context(), d, 3*time.Second)
 	if dialErr != nil {
@@ -63,7 +66,8 @@ func meet(t *testing.T, dials, accepts *Policy, uids ...int) (ends [2]net.Conn, 
 		ends[0] = conn
 		_, _ = conn.Write([]byte(http2Preface + "x"))
 	}
-	<-done
+	accepted := <-done
+	ends[1], acceptErr = accepted.conn, accepted.err
 	if dialErr == nil && acceptErr != nil {
 		_, err := io.ReadAll(conn)
 		dialErr = errors.Join(conn.Refused(), err)
@@ -190,6 +194,7 @@ func TestProofCannotBeUsedAgain(t *testing.T) {
 		go func() { _, _, _ = p.Accept(a) }()
 		_, _, err := p.Dial(t.Context(), tape, time.Second)
 		require.NoError(t, err)
+		require.NoError(t, tape.Close())
 		require.NotContains(t, string(tape.in)+string(tape.out), string(secretA[:8]))
 
 		d, a = pair(t, peercred.Nobody, 0)

@@ -69,7 +69,7 @@ func (p *Policy) proveDialled(conn *Conn, v verdict, mode byte, secret []byte) e
 	call := append([]byte(proofMagic), mode)
 	call = append(append(call, t.dialled[:]...), t.dialledClient[:]...)
 	if _, err := conn.Write(call); err != nil {
-		return err
+		return conn.explain(err)
 	}
 	var answer [prefaceSize + answerSize]byte
 	if _, err := io.ReadFull(conn, answer[:]); err != nil || string(answer[:prefaceSize]) != proofMagic {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -33,6 +34,14 @@ func (r *Refusal) encode() []byte {
 	b = binary.BigEndian.AppendUint32(b, 0) // last stream
 	b = binary.BigEndian.AppendUint32(b, inadequateSecurity)
 	return append(b, text...)
+}
+
+// mayRefuse reports whether a refusal can begin like this: with settings that
+// are empty, which those of a server of ours are not.
+func mayRefuse(first []byte) bool {
+	begin := (&Refusal{}).encode()[:frameHeader]
+	n := min(len(first), len(begin))
+	return bytes.Equal(first[:n], begin[:n])
 }
 
 // decodeRefusal finds a refusal in the first bytes of the other end.

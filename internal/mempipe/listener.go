@@ -28,8 +28,11 @@ func Listen(addr net.Addr) *Listener {
 
 // Dial connects to the listener. It fails with an error that is
 // syscall.ECONNREFUSED when the listener is closed or has too many waiting.
-func (l *Listener) Dial(context.Context) (net.Conn, error) {
-	here, there := newPipe(Addr("dialled"), l.addr)
+func (l *Listener) Dial(context.Context) (net.Conn, error) { return l.DialFrom(Addr("dialled")) }
+
+// DialFrom is Dial with an address for the end that dials.
+func (l *Listener) DialFrom(from net.Addr) (net.Conn, error) {
+	here, there := newPipe(from, l.addr)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {

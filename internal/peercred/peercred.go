@@ -23,11 +23,19 @@ type Peer struct {
 	// [Peer.Process].
 	PID int
 
+	told  bool   // by the system
 	inode uint64 // of a TCP socket
 }
 
+// Told reports whether the system has told who it is, though perhaps not the
+// process.
+func (p Peer) Told() bool { return p.told }
+
 // Self is this process.
-func Self() Peer { return Peer{UID: os.Geteuid(), PID: os.Getpid()} }
+func Self() Peer { return Simulate(os.Geteuid(), os.Getpid()) }
+
+// Simulate returns a peer of whom is told what the arguments say.
+func Simulate(uid, pid int) Peer { return Peer{UID: uid, PID: pid, told: true} }
 
 // A Process is one that holds a socket. The zero Process is an unknown one.
 type Process struct {
@@ -52,10 +60,10 @@ func (p Process) String() string {
 }
 
 var (
-	// ErrUnknown: the system does not tell.
+	// ErrUnknown means that the system does not tell.
 	ErrUnknown = errors.New("the system does not tell who is at the other end")
 
-	// ErrGone: there is nobody any more.
+	// ErrGone means that there is nobody any more.
 	ErrGone = errors.New("the other end is closed")
 )
 

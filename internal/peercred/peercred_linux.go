@@ -30,7 +30,7 @@ func ofUnix(c *net.UnixConn) (Peer, error) {
 	case foreign(cred.Uid):
 		return Peer{UID: Nobody}, ErrUnknown
 	}
-	return Peer{UID: int(cred.Uid), PID: int(cred.Pid)}, nil
+	return Peer{UID: int(cred.Uid), PID: int(cred.Pid), told: true}, nil
 }
 
 // ofTCP looks the other end's socket up in the kernel's tables.
@@ -97,7 +97,7 @@ func (s socket) owner(err error) (Peer, error) {
 	case foreign(s.uid):
 		return Peer{UID: Nobody}, ErrUnknown
 	}
-	return Peer{UID: int(s.uid), inode: s.inode}, nil
+	return Peer{UID: int(s.uid), told: true, inode: s.inode}, nil
 }
 
 // lookup finds the socket that is bound to local and connected to remote, or

@@ -48,6 +48,8 @@ const (
 	// CODE_NOT_HERE: the name is not led here and the sender cannot be told
 	// where; ask the owner of the port.
 	Code_CODE_NOT_HERE Code = 6
+	// CODE_LIMIT: the sender's process has too many sessions.
+	Code_CODE_LIMIT Code = 7
 )
 
 // Enum value maps for Code.
@@ -60,6 +62,7 @@ var (
 		4: "CODE_LEAVING",
 		5: "CODE_PROTOCOL",
 		6: "CODE_NOT_HERE",
+		7: "CODE_LIMIT",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":       0,
@@ -69,6 +72,7 @@ var (
 		"CODE_LEAVING":           4,
 		"CODE_PROTOCOL":          5,
 		"CODE_NOT_HERE":          6,
+		"CODE_LIMIT":             7,
 	}
 )
 
@@ -3361,7 +3365,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"1\n" +
 	"\aFinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
-	"\x06report\x18\x0f \x01(\fR\x06report*\x9e\x01\n" +
+	"\x06report\x18\x0f \x01(\fR\x06report*\xae\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CODE_IDENTITY_MISMATCH\x10\x01\x12\x19\n" +
@@ -3369,7 +3373,9 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\rCODE_UPSTREAM\x10\x03\x12\x10\n" +
 	"\fCODE_LEAVING\x10\x04\x12\x11\n" +
 	"\rCODE_PROTOCOL\x10\x05\x12\x11\n" +
-	"\rCODE_NOT_HERE\x10\x06*n\n" +
+	"\rCODE_NOT_HERE\x10\x06\x12\x0e\n" +
+	"\n" +
+	"CODE_LIMIT\x10\a*n\n" +
 	"\x06Origin\x12\x16\n" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_LIVE\x10\x01\x12\x11\n" +

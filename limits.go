@@ -1,0 +1,78 @@
+package clusterclient
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+)
+
+// Limits bound what a process of the cluster lets others make it hold. They
+// are those of the process that leads. A limit of 0 stands for its default.
+type Limits struct {
+	// Handshake bounds how long a connection may take until it has said
+	// hello; the default is 5 s. It is closed then.
+	Handshake time.Duration
+
+	// Unauthenticated is how many connections may be about to say hello; the
+	// default is 256. With one more, the one that came first is closed.
+	Unauthenticated int
+
+	// Sessions is how many sessions one process may have; the default is
+	// 1024. A client needs one for each cluster. One more is refused with
+	// [ErrLimit].
+	Sessions int
+
+	// Subscriptions is how many keys one session may subscribe to; the
+	// default is 65536. A subscription above it stays without a value and
+	// says why.
+	Subscriptions int
+
+	// Calls is how many calls of one session may be under way; the default is
+	// 16384. One more is refused with the status ResourceExhausted, and a
+	// stream waits until another one has ended.
+	Calls int
+
+	// Message is how large a value, argument or result may be, in bytes; the
+	// default is 64 MiB, and it cannot be more. A larger one is refused with
+	// [ErrTooLarge].
+	Message int
+
+	// Key is how long a key, or a name of a method or queue group, may be, in
+	// bytes; the default is 4096. A longer one is refused with [ErrTooLarge].
+	Key int
+}
+
+// WithLimits changes limits; those that are 0 keep their default.
+func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Handshake:       cmp.Or(l.Handshake, 5*time.Second),
+		Unauthenticated: cmp.Or(l.Unauthenticated, 256),
+		Sessions:        cmp.Or(l.Sessions, 1024),
+		Subscriptions:   cmp.Or(l.Subscriptions, 65536),
+		Calls:           cmp.Or(l.Calls, 16384),
+		Message:         cmp.Or(l.Message, wire.MaxMessage),
+		Key:             cmp.Or(l.Key, 4096),
+	}
+}
+
+func (l Limits) check() error {
+	if l.Handshake < 0 {
+		return fmt.Errorf("WithLimits was given a Handshake of %v; it must be positive", l.Handshake)
+	}
+	for name, n := range map[string]int{
+		"Unauthenticated": l.Unauthenticated, "Sessions": l.Sessions, "Subscriptions": l.Subscriptions,
+		"Calls": l.Calls, "Message": l.Message, "Key": l.Key,
+	} {
+		if n < 0 {
+			return fmt.Errorf("WithLimits was given %s %d; it must be positive", name, n)
+		}
+	}
+	if l.Message > wire.MaxMessage {
+		return fmt.Errorf("WithLimits was given a Message of %d bytes, more than %d are not possible", l.Message, wire.MaxMessage)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package clusterclient
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/gate"
+	"github.com/clusterclient/clusterclient/internal/runtimedir"
+)
+
+// minSecret is the shortest secret that WithSecret takes.
+const minSecret = 16
+
+// WithPeers lets processes of other users join, and believes them when they
+// lead, beside those of the user that this process runs as. All processes of
+// the cluster need it: each checks who is at the other end before it believes
+// or sends anything.
+//
+// Together with [WithSecret] or [WithTLS], which let any user in who has what
+// they ask for, only the users that are named, and this one, are let in.
+func WithPeers(uids ...int) Option {
+	return func(o *options) { o.peers = slices.Clone(uids) }
+}
+
+// WithSecret lets those in who know secret, of whatever user, in whatever
+// container, and nobody else. Both sides of each connection prove that they
+// know it; it never travels. It must have 16 bytes or more, and had better be
+// random: whoever connects gets a proof that a short or guessable secret can
+// be searched for with. It does not hide what travels; see [WithTLS].
+func WithSecret(secret []byte) Option {
+	return func(o *options) { o.secret, o.secretSet = slices.Clone(secret), true }
+}
+
+// WithTLS makes both sides of each connection show a certificate, and hides
+// what travels. config has the certificate of this process, RootCAs for those
+// of leaders and ClientCAs for those of followers; without ClientCAs, RootCAs
+// serves for both. ServerName is the name that the certificates of leaders are
+// for; by default that is the address they listen at.
+func WithTLS(config *tls.Config) Option {
+	return func(o *options) { o.tls, o.tlsSet = config, true }
+}
+
+func (o *options) checkPeers() error {
+	switch {
+	case slices.ContainsFunc(o.peers, func(uid int) bool { return uid < 0 }):
+		return fmt.Errorf("WithPeers was given %v; a uid is not negative", o.peers)
+	case o.secretSet && len(o.secret) < minSecret:
+		return fmt.Errorf("WithSecret was given %d bytes; %d are the least, and 32 random ones are good", len(o.secret), minSecret)
+	case !o.tlsSet:
+		return nil
+	case o.tls == nil:
+		return errors.New("WithTLS was given nil")
+	case len(o.tls.Certificates) == 0 && (o.tls.GetCertificate == nil || o.tls.GetClientCertificate == nil):
+		return errors.New("WithTLS was given no certificate: every process may be a server and a client")
+	case o.tls.RootCAs == nil:
+		return errors.New("WithTLS was given no RootCAs: those of the system would let anybody in who has a certificate of theirs")
+	case o.tls.InsecureSkipVerify:
+		return errors.New("WithTLS was given InsecureSkipVerify: whoever listens would be believed")
+	}
+	return nil
+}
+
+func newPolicy(c *Client) *gate.Policy {
+	_, ours := c.opts.network.(loopback)
+	return &gate.Policy{
+		Instance: c.instance, Users: c.opts.peers, Secret: c.opts.secret, TLS: c.opts.tls,
+		UserSecret: func() ([]byte, error) {
+			dir, err := c.shared.open()
+			if err != nil {
+				return nil, err
+			}
+			return runtimedir.Secret(dir)
+		},
+		Vouched: !ours,
+	}
+}
+
+// refusedBy turns what the gate says of whoever holds an address into an error
+// of ours; nil if it is no refusal.
+func (c *Client) refusedBy(address string, err error) error {
+	r, ok := errors.AsType[*gate.Refusal](err)
+	if !ok {
+		return nil
+	}
+	return c.final(errs.PeerRefused, fmt.Errorf("%s: %w", address, r))
+}
+
+// reachable returns an error for an address that is not this host's alone, if
+// nothing but the number of a user, which is different on each host, would be
+// asked for there.
+func (c *Client) reachable(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	if err != nil || ip == nil || ip.IsLoopback() || c.policy.Guarded() || c.policy.Vouched {
+		return nil
+	}
+	return c.final(errs.PeerRefused, fmt.Errorf("%s can be reached from other hosts; give all processes the same WithSecret, or WithTLS", address))
+}
