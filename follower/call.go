@@ -105,9 +105,8 @@ func (f *Follower) call(ctx context.Context, method string, args any, oneway boo
 	if err := f.checkSize("invoke", method, data); err != nil {
 		return nil, err
 	}
-	q := request{op: "invoke", key: method, again: ifIdempotent, call: wire.Call{
-		Method: method, Codec: c.Name(), Payload: data, Oneway: oneway,
-	}}
+	q := request{op: "invoke", key: method, again: ifIdempotent}
+	q.call.Method, q.call.Codec, q.call.Payload, q.call.Oneway = method, c.Name(), data, oneway
 	if md, ok := metadata.FromOutgoingContext(ctx); ok {
 		q.call.Metadata = wire.MetadataTo(md)
 	}

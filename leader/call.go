@@ -2,6 +2,7 @@ package leader
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"runtime/debug"
 
@@ -72,7 +73,7 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 
 func (s *session) leave(c *call) {
 	c.turn.end()
-	c.finish()
+	c.endWith(context.Canceled)
 	if c.method != nil {
 		c.method.count(s.shard, c.code)
 	}
@@ -153,7 +154,7 @@ func (c *call) run(r *wire.Reply) {
 	returned := false
 	defer func() { c.recovered(returned, recover(), r) }()
 	c.invoke(r)
-	if r.Header, r.Trailer = c.sent(); !r.Fits() {
+	if c.finish(r); !r.Fits() {
 		*r = *tooLarge("the result with its metadata, or the error with its details")
 	}
 	returned = true
@@ -165,6 +166,7 @@ func (c *call) recovered(returned bool, p any, r *wire.Reply) {
 	if returned {
 		return
 	}
+	c.endWith(context.Canceled)
 	c.s.l.log.Error("handler panicked", "method", c.in.Method, "panic", p, "stack", string(debug.Stack()))
 	if p != nil {
 		*r = *replyError(status.Errorf(codes.Internal, "%q panicked in the leader: %v", c.in.Method, p))

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
-	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
 // A call is one request of a follower that runs user code. It is the context
@@ -119,8 +118,16 @@ func (c *call) cancel() {
 	c.endWith(context.Canceled)
 }
 
-// finish ends the context because the handler has returned.
-func (c *call) finish() { c.endWith(context.Canceled) }
+// finish ends the context because the handler has returned, and adds the
+// metadata that it has sent to r.
+func (c *call) finish(r *wire.Reply) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(context.Canceled)
+	if c.outgoing != nil {
+		r.Header, r.Trailer = c.outgoing.sent()
+	}
+}
 
 func (c *call) endWith(err error) {
 	c.mu.Lock()
@@ -159,15 +166,4 @@ func (c *call) Value(key any) any {
 	values := c.values
 	c.mu.Unlock()
 	return values.Value(key)
-}
-
-// sent returns the metadata that the handler has sent.
-func (c *call) sent() (header, trailer []*clusterclientv1.Metadata) {
-	c.mu.Lock()
-	t := c.outgoing
-	c.mu.Unlock()
-	if t == nil {
-		return nil, nil
-	}
-	return t.sent()
 }

@@ -45,6 +45,7 @@ type shift struct {
 	admitted bool          // the leader counts one call for all that run here
 	call     *call         // whose handler runs here now
 	turn     uint64        // of call
+	last     *method       // that was called
 	runs     uint          // of handlers
 	now      time.Time     // when one was last timed
 	spent    time.Duration // in handlers, about, since the writer was woken
@@ -176,7 +177,11 @@ func (sh *shift) rest() {
 
 // take runs a call, or has it run.
 func (sh *shift) take(f *wire.Call) {
-	m := sh.s.l.methods.unary[f.Method]
+	m := sh.last
+	if m == nil || m.name != f.Method {
+		m = sh.s.l.methods.unary[f.Method]
+		sh.last = m
+	}
 	if m == nil || f.Oneway || !m.pace.quick.Load() || !sh.admit() {
 		f.Keep()
 		sh.s.startCall(f, nil)
@@ -211,7 +216,6 @@ func (sh *shift) run(c *call) {
 	var r wire.Reply
 	c.run(&r)
 	sh.call = nil
-	c.finish()
 	r.ID = c.in.ID
 	if !s.here.end(sh.turn) {
 		sh.relieved = true

@@ -91,16 +91,16 @@ func (c *Call) appendTo(b []byte) []byte {
 	return appendBytes(b, callPayload, c.Payload)
 }
 
-func (c *Call) parse(body []byte, r *Receiver) error {
+func (c *Call) parse(body []byte, r *Receiver, lastMethod, lastCodec string) error {
 	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
 		var v uint64
 		switch {
 		case num == callID && typ == protowire.VarintType:
 			c.ID, n = protowire.ConsumeVarint(rest)
 		case num == callMethod && typ == protowire.BytesType:
-			c.Method, n = r.text(rest)
+			c.Method, n = r.text(rest, lastMethod)
 		case num == callCodec && typ == protowire.BytesType:
-			c.Codec, n = r.text(rest)
+			c.Codec, n = r.text(rest, lastCodec)
 		case num == callDeadline && typ == protowire.VarintType:
 			v, n = protowire.ConsumeVarint(rest)
 			c.Deadline = int64(v)

@@ -55,6 +55,9 @@ func (f *Frames) next() ([]byte, error) {
 
 // consumeTag refuses, as generated code does, numbers that no field can have.
 func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
+	if len(b) > 0 && b[0] >= 1<<3 && b[0] < 1<<7 { // nearly all are one byte
+		return protowire.Number(b[0] >> 3), protowire.Type(b[0] & 7), 1
+	}
 	num, typ, n := protowire.ConsumeTag(b)
 	if num > protowire.MaxValidNumber {
 		n = errParse
@@ -100,12 +103,15 @@ const (
 )
 
 // text consumes a field of type string, which must be UTF-8. The names of
-// methods and codecs are few and come again and again, so the Receiver keeps
-// them instead of making a copy each time.
-func (r *Receiver) text(rest []byte) (string, int) {
+// methods and codecs are few and come again and again, often what they were
+// last, so the Receiver keeps them instead of making a copy each time.
+func (r *Receiver) text(rest []byte, last string) (string, int) {
 	b, n := protowire.ConsumeBytes(rest)
 	if n < 0 {
 		return "", n
+	}
+	if string(b) == last {
+		return last, n
 	}
 	if s, ok := r.texts[string(b)]; ok {
 		return s, n
@@ -146,8 +152,9 @@ func (r *Receiver) Request(call func(*Call), other func(*clusterclientv1.Request
 
 func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
 	if body, ok := sole(frame, callField); ok {
+		method, codec := r.call.Method, r.call.Codec
 		r.call = Call{hold: hold}
-		if err := r.call.parse(body, r); err != nil {
+		if err := r.call.parse(body, r, method, codec); err != nil {
 			return err
 		}
 		call(&r.call)
@@ -180,8 +187,9 @@ func (r *Receiver) Response(reply func(*Reply), other func(*clusterclientv1.Resp
 
 func (r *Receiver) response(frame []byte, hold mem.Buffer, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
 	if body, ok := sole(frame, replyField); ok {
+		last := r.reply.Codec
 		r.reply = Reply{hold: hold}
-		if err := r.reply.parse(body, r); err != nil {
+		if err := r.reply.parse(body, r, last); err != nil {
 			return err
 		}
 		reply(&r.reply)

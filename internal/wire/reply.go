@@ -109,7 +109,7 @@ func (p *Reply) appendTo(b []byte) []byte {
 	return appendBytes(b, replyPayload, p.Payload)
 }
 
-func (p *Reply) parse(body []byte, r *Receiver) error {
+func (p *Reply) parse(body []byte, r *Receiver, lastCodec string) error {
 	return fields(body, func(num protowire.Number, typ protowire.Type, rest []byte) (n int) {
 		var v uint64
 		switch {
@@ -119,14 +119,14 @@ func (p *Reply) parse(body []byte, r *Receiver) error {
 			v, n = protowire.ConsumeVarint(rest)
 			p.Code = int32(v)
 		case num == replyMessage && typ == protowire.BytesType:
-			p.Message, n = r.text(rest)
+			p.Message, n = r.text(rest, "")
 		case num == replyStatus && typ == protowire.BytesType:
 			p.Status, n = protowire.ConsumeBytes(rest)
 		case num == replyNotStarted && typ == protowire.VarintType:
 			v, n = protowire.ConsumeVarint(rest)
 			p.NotStarted = v != 0
 		case num == replyCodec && typ == protowire.BytesType:
-			p.Codec, n = r.text(rest)
+			p.Codec, n = r.text(rest, lastCodec)
 		case num == replyHeader && typ == protowire.BytesType:
 			n = takeMetadata(&p.Header, rest)
 		case num == replyTrailer && typ == protowire.BytesType:
