@@ -80,6 +80,11 @@
 // [follower.QueueGroup] is the other kind of subscription: each update goes to
 // exactly one member of the group.
 //
+// [WithSnapshot] keeps the newest values on disk. If the upstream cannot be
+// opened when all processes start, Create succeeds all the same, and the values
+// from there are served, stale, until it can. A file that the operator puts
+// beside them overrides a key.
+//
 // # What a caller is promised
 //
 // Only methods that the leader's process registered can be called; see

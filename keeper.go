@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
-	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -22,6 +21,8 @@ type keeper struct {
 	cancel context.CancelFunc
 	first  *session // the appointment; nil when this leader owns the port
 
+	begun   sync.Once
+	running sync.WaitGroup
 	closing sync.Once
 }
 
@@ -49,17 +50,25 @@ func (k *keeper) wake() {
 	}
 }
 
+// start makes the keeper run, if it does not.
+func (k *keeper) start() {
+	k.begun.Do(func() { k.running.Go(k.run) })
+}
+
+// wait returns when, after close, it does not run any more.
+func (k *keeper) wait() { k.running.Wait() }
+
 // run reports until the leadership ends or the port is this leader's own.
-func (k *keeper) run(ldr *leader.Leader) {
+func (k *keeper) run() {
 	s := k.first
 	if s == nil {
 		return
 	}
 	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
-	err := k.send(s, ldr.Term())
+	err := k.send(s, k.srv.term())
 	for {
 		if err == nil {
-			err = k.stay(s, ldr)
+			err = k.stay(s)
 		}
 		if s != nil {
 			s.close()
@@ -67,7 +76,7 @@ func (k *keeper) run(ldr *leader.Leader) {
 		if k.ctx.Err() != nil || k.beaten(err) || k.takePort() {
 			return
 		}
-		s, err = k.c.dialSession(k.ctx, k.c.address, k.c.hello(), k.report(ldr.Term()))
+		s, err = k.c.dialSession(k.ctx, k.c.address, k.c.hello(), k.report(k.srv.term()))
 		if !errors.Is(err, errHelloLost) {
 			_ = retry.Wait(k.ctx)
 		}
@@ -100,7 +109,7 @@ func (k *keeper) takePort() bool {
 
 // stay reports again when the term grows, and returns why the session with
 // the owner has ended.
-func (k *keeper) stay(s *session, ldr *leader.Leader) error {
+func (k *keeper) stay(s *session) error {
 	ended := make(chan error, 1)
 	go func() { // ends with the session
 		for {
@@ -122,7 +131,7 @@ func (k *keeper) stay(s *session, ldr *leader.Leader) error {
 			s.close()
 			return errors.Join(context.Cause(k.ctx), <-ended)
 		case <-k.bell:
-			if err := k.send(s, ldr.Term()); err != nil {
+			if err := k.send(s, k.srv.term()); err != nil {
 				s.close()
 				return errors.Join(err, <-ended)
 			}

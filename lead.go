@@ -58,20 +58,23 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	}
 	defer c.status.update(func(b *statusBoard) { b.serving = "" })
 	k := newKeeper(c, srv, m)
+	defer k.wait()
 	defer k.close()
+	srv.archive = c.openArchive()
+	defer srv.archive.close()
 
-	up, err := c.open(ctx, srv)
+	up, err := c.openOrStandIn(ctx, end, srv, k)
 	if err != nil {
 		return err
 	}
-	ldr, err := leader.New(leader.Config{
-		Self: c.self(), Term: m.term, Linger: c.opts.linger, Codec: c.opts.codec, Logger: c.log.Named("leader"),
-		Seed: c.seed, Records: c.driver.Records(),
-	}, up)
+	cfg := c.leaderConfig(srv)
+	cfg.Records = c.driver.Records()
+	ldr, err := leader.New(cfg, up)
 	if err != nil {
 		_ = up.Close()
 		return c.openFailed(srv, err)
 	}
+	defer srv.archive.serve(ldr)()
 	return c.leadOpen(ctx, end, srv, k, ldr)
 }
 
@@ -105,7 +108,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 
 	var own sync.WaitGroup
 	own.Go(func() { c.serveSelf(srv, ldr, k) })
-	own.Go(func() { k.run(ldr) })
+	k.start()
 
 	<-ctx.Done()
 	reason, drain := context.Cause(ctx), drainTimeout
@@ -123,6 +126,14 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	return nil
 }
 
+// leaderConfig is that of a leader on srv, with or without an upstream.
+func (c *Client) leaderConfig(srv *server) leader.Config {
+	return leader.Config{
+		Self: c.self(), Term: srv.term(), Linger: c.opts.linger, Codec: c.opts.codec, Logger: c.log.Named("leader"),
+		Seed: c.seed(srv.archive), Save: srv.archive.save(),
+	}
+}
+
 // stepDown undoes a leadership so that nobody notices: calls under way are
 // answered, the upstream is closed before the next leader opens its own, and
 // the port is free before the followers look for it.
@@ -135,6 +146,7 @@ func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain 
 		c.log.Error("leadership not ended cleanly", "error", err)
 		c.closeErr = err
 	}
+	srv.archive.close() // before the next leader reads it
 	srv.freePort()
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
@@ -175,22 +187,16 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 	served.Wait()
 }
 
-// seed gives a new leader the values that this process has from before.
-func (c *Client) seed(key string) (leader.Seed, bool) {
-	v, ok := c.driver.Newest(key)
-	return leader.Seed{
-		Update:   leader.Update{Data: v.Data, Version: v.Version, Deleted: v.Deleted},
-		Revision: v.Revision,
-		Since:    v.Since,
-	}, ok
-}
-
 // open calls the user's open function: once while Create waits, whose error
-// its failure is, and else until it succeeds.
-func (c *Client) open(ctx context.Context, srv *server) (leader.Upstream, error) {
+// its failure is, and else until it succeeds. If there is a standIn it is told
+// of each failure, and Create does not fail.
+func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (leader.Upstream, error) {
+	if standIn == nil {
+		standIn = func(err error) { c.status.wait(fmt.Errorf("the upstream does not open: %w", err)) }
+	}
 	retry := backoff.Backoff{Min: openRetryFirst, Max: openRetryLongest}
+	c.status.wait(errors.New("the upstream is being opened by this process"))
 	for {
-		c.status.wait(errors.New("the upstream is being opened by this process"))
 		up, err := c.openOnce(ctx)
 		if err == nil {
 			return up, nil
@@ -198,13 +204,11 @@ func (c *Client) open(ctx context.Context, srv *server) (leader.Upstream, error)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		select {
-		case <-c.ready:
-		default:
+		if srv.archive.empty() && !c.isHeld() {
 			return nil, c.openFailed(srv, err)
 		}
 		c.log.Warn("upstream not opened, trying again", "error", err)
-		c.status.wait(fmt.Errorf("the upstream does not open: %w", err))
+		standIn(err)
 		srv.setState(func(s *serving) { s.waiting = "the leader's upstream does not open: " + err.Error() })
 		if err := retry.Wait(ctx); err != nil {
 			return nil, err

@@ -61,6 +61,8 @@ type options struct {
 	tls         *tls.Config
 	tlsSet      bool
 	limits      Limits
+	snapshot    string
+	snapshotSet bool
 }
 
 // WithUpstream says how to connect to the config centre or registry. open is
@@ -148,6 +150,29 @@ func WithLinger(d time.Duration) Option { return func(o *options) { o.linger = d
 // WithCallTimeout is the deadline of calls whose context has none; the default
 // is 30 s.
 func WithCallTimeout(d time.Duration) Option { return func(o *options) { o.callTimeout = d } }
+
+// WithSnapshot makes the process that leads keep the newest values in dir, for
+// a start at which the upstream cannot be reached: then they are served at
+// once, in every process of the cluster, stale and with their origin, until
+// the upstream is open. Create does not fail then, and does not wait for the
+// upstream either; without a single value it does. Nothing in the cluster
+// waits for the disk. By default nothing is kept.
+//
+// Every process of the cluster should be given the same directory, which is
+// created if it is absent, though not those above it. It must belong to the
+// user that the processes run as, or to root, and others must not be able to
+// write it. Files in it are for that user only. Whatever is wrong with the
+// directory or a file is logged once, and the client goes on without.
+//
+// The directory whose name is that of the cluster's file, ending in
+// ".override", is the operator's. A file there wins over everything that the
+// upstream says of the key that it is named after, in the escaping of URLs
+// ("%2F" is a slash), until it is removed. Values from there say so. The
+// directory is looked at once a second, and a file is taken when it has not
+// changed for that long.
+func WithSnapshot(dir string) Option {
+	return func(o *options) { o.snapshot, o.snapshotSet = dir, true }
+}
 
 // NoRuntimeDir makes a client do without a runtime directory when it is given
 // to [WithRuntimeDir].
@@ -252,6 +277,8 @@ func (o *options) check() error {
 		return fmt.Errorf("WithMaxWait was given %v; it must be positive", o.maxWait)
 	case o.linger < 0:
 		return fmt.Errorf("WithLinger was given %v; it must not be negative", o.linger)
+	case o.snapshotSet && o.snapshot == "":
+		return errors.New("WithSnapshot was given no directory")
 	case o.callTimeout <= 0:
 		return fmt.Errorf("WithCallTimeout was given %v; it must be positive", o.callTimeout)
 	}

@@ -88,6 +88,16 @@ func (c *Client) fail(err error) bool {
 	return true
 }
 
+// isHeld reports whether a role has been held, so that Create has returned.
+func (c *Client) isHeld() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // finalError is an error that ends Create.
 type finalError struct{ err error }
 

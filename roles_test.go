@@ -13,6 +13,7 @@ import (
 
 // env is what a test of eachRole works with.
 type env struct {
+	T       *testing.T
 	Up      *clustertest.Upstream
 	Cluster *clustertest.Cluster
 	Client  *clusterclient.Client // the caller's, in the role under test
@@ -32,7 +33,7 @@ func eachRole(t *testing.T, test func(t *testing.T, e *env), before ...func(e *e
 	run := func(name string, start func(e *env)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := &env{Up: clustertest.NewUpstream()}
+				e := &env{T: t, Up: clustertest.NewUpstream()}
 				for _, b := range before {
 					b(e)
 				}

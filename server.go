@@ -36,6 +36,7 @@ type server struct {
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup // listeners and sessions
 	granted   uint64         // term the leadership began with
+	archive   *archive       // nil without one
 	supersede func(uint64)   // ends the leadership: that term beats it
 
 	mu        sync.Mutex // guards what follows
@@ -50,6 +51,7 @@ type server struct {
 type serving struct {
 	leader  *leader.Leader // nil until the upstream is open
 	waiting string         // why leader is nil
+	term    uint64         // of a leader before; 0 when there was none
 	failed  error          // the upstream could not be opened
 	leaving bool
 }
@@ -195,10 +197,11 @@ func (s *server) enter() bool {
 
 // term returns the term of this server's leadership.
 func (s *server) term() uint64 {
-	if state, _ := s.getState(); state.leader != nil {
+	state, _ := s.getState()
+	if state.leader != nil {
 		return state.leader.Term()
 	}
-	return s.granted
+	return max(s.granted, state.term)
 }
 
 // receiveHello returns the first batch of a stream. A stream that says nothing

@@ -1,6 +1,7 @@
 package clusterclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,7 +208,9 @@ func (c *Client) fill(st *Status, l *leadership) {
 	st.OnewayFailed = stats.OnewayFailed
 	st.Refused = c.refusals.count()
 	st.OwnsPort = l.owns()
-	st.Upstream = UpstreamStatus{Open: true, Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: stats.StaleReason}
+	st.Upstream = UpstreamStatus{
+		Open: stats.Absent == "", Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: cmp.Or(stats.Absent, stats.StaleReason),
+	}
 	st.Followers = max(0, len(stats.Followers)-1) // less the leader's own
 	st.Candidates = max(0, stats.Candidates-1)
 }

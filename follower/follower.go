@@ -9,6 +9,7 @@ package follower
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,9 +105,16 @@ func (f *Follower) timedOut(op, key string, on error) error {
 	return e
 }
 
-// noLeader says that, and why, there is no link now.
+// noLeader says that, and why, there is no link now, or none that takes
+// requests.
 func (f *Follower) noLeader() error {
-	reason := f.state.Load().reason
+	st := f.state.Load()
+	reason := st.reason
+	if st.link != nil {
+		if leaves := st.link.leaves.Load(); leaves != nil {
+			reason = fmt.Errorf("the leader, %s, takes no calls: %s", st.link, *leaves)
+		}
+	}
 	if errors.Is(reason, errs.ErrNoLeader) {
 		return reason // it says so already
 	}

@@ -31,7 +31,8 @@ type link struct {
 
 	ctx     context.Context // ends, with the reason, when the link is lost
 	lose    context.CancelCauseFunc
-	leaving atomic.Bool // the leader takes no new calls
+	leaving atomic.Bool            // the leader takes no new calls
+	leaves  atomic.Pointer[string] // why
 	silence silence
 	term    atomic.Uint64
 	onTerm  func(uint64)
@@ -119,6 +120,8 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 			l.onTerm(t)
 		}
 	case *clusterclientv1.ResponseFrame_Leaving:
+		reason := k.Leaving.GetReason()
+		l.leaves.Store(&reason)
 		l.leaving.Store(true)
 		if k.Leaving.GetLast() {
 			l.w.Finish() // what is queued later was certainly not started

@@ -16,7 +16,7 @@ func (l *Leader) Inspect() inspect.Leadership {
 	st := l.Stats()
 	report := inspect.Leadership{
 		Since:      l.since,
-		Upstream:   inspect.Upstream{Open: true, Watches: st.Keys, StaleKeys: st.StaleKeys, Trouble: st.StaleReason},
+		Upstream:   inspect.Upstream{Open: st.Absent == "", Watches: st.Keys, StaleKeys: st.StaleKeys, Trouble: cmp.Or(st.Absent, st.StaleReason)},
 		Candidates: max(0, st.Candidates-1), Subscriptions: st.Subscriptions,
 		Registrations: l.regs.inspect(), Running: st.Running,
 		Methods: st.Methods, OnewayFailed: st.OnewayFailed, Refused: st.Refused,

@@ -36,8 +36,12 @@ type key struct {
 	has         bool // a value is known
 	rev         wire.Revision
 	update      Update
-	head        []byte // the value as it travels, but for its data; nil until someone needs it
-	digest      []byte // of update.Data; nil until someone needs it
+	head        []byte   // the value as it travels, but for its data; nil until someone needs it
+	digest      []byte   // of update.Data; nil until someone needs it
+	over        *beneath // what an override hides; nil without one
+	resort      *Seed    // from a snapshot, if the upstream says nothing; nil without one
+	resorting   *time.Timer
+	origin      clusterclientv1.Origin
 	stale       bool
 	since       time.Time // of the present state
 	reason      string
@@ -54,6 +58,7 @@ type key struct {
 // join makes sb wait for the values of f's key and starts the watch if there
 // is none. It returns false when the leadership is over.
 func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
+	seed := l.seed(f.GetKey()) // which may read a file
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -61,7 +66,7 @@ func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
 	}
 	k := l.keys[f.GetKey()]
 	if k == nil {
-		k = l.newKeyLocked(f.GetKey())
+		k = l.newKeyLocked(f.GetKey(), seed)
 	}
 	k.mu.Lock()
 	sb.key = k
@@ -72,6 +77,8 @@ func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
 	}
 	if k.holdsLocked(f.GetKnown()) {
 		sb.sentValue = k.valueSerial
+	} else {
+		sb.unsure = f.GetKnown() != nil
 	}
 	news := k.stateSerial > 0
 	k.mu.Unlock()
@@ -98,22 +105,31 @@ func (k *key) resume(sb *sub, known *clusterclientv1.Mark) {
 
 // newKeyLocked adds a key. Its watch starts when the one before, if any, has
 // ended.
-func (l *Leader) newKeyLocked(name string) *key {
+func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 	ctx, cancel := context.WithCancel(l.ctx)
 	k := &key{
 		l: l, name: name, cancel: cancel, done: make(chan struct{}),
 		subs: make(map[*sub]struct{}), groups: make(map[string]*group),
 		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
 	}
-	if l.cfg.Seed != nil {
-		if seed, ok := l.cfg.Seed(name); ok {
-			k.has, k.update, k.rev, k.since = true, seed.Update, seed.Revision, seed.Since
-			k.valueSerial, k.stateSerial = 1, 1
-			l.startAfter(seed.Revision.Seq)
-		}
+	switch {
+	case seed != nil && seed.Snapshot && l.up != nil:
+		k.resort = seed
+		k.resorting = time.AfterFunc(resortAfter, k.resortNow)
+	case seed != nil:
+		k.plantLocked(seed)
+	}
+	if o := l.override[name]; o != nil {
+		k.overrideLocked(o)
 	}
 	before := l.ending[name]
 	l.keys[name] = k
+	if l.up == nil {
+		k.reason, k.heard = l.absence, l.absent
+		k.stateSerial++ // so that it is told
+		close(k.done)
+		return k
+	}
 	l.goLocked(func() {
 		defer close(k.done)
 		if before != nil {
@@ -177,6 +193,7 @@ func (k *key) close() {
 	if k.linger != nil {
 		k.linger.Stop()
 	}
+	k.resort = nil
 }
 
 // report takes an update from the upstream.
@@ -191,7 +208,7 @@ func (k *key) report(u Update) {
 	// To compare and to copy can take a while, and sessions must not wait for
 	// the mutex meanwhile. One watch reports at a time.
 	k.mu.Lock()
-	has, old := k.has, k.update
+	has, old := k.upstreamsLocked()
 	k.mu.Unlock()
 	news := !has || !sameUpdate(old, u)
 	if news {
@@ -200,6 +217,20 @@ func (k *key) report(u Update) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer k.answerLocked()
+	if !news {
+		u = old
+	}
+	if k.l.cfg.Save != nil && (news || !k.reported) {
+		k.l.cfg.Save(k.name, u)
+	}
+	k.resort = nil
+	k.confirmLocked()
+	if k.over != nil {
+		k.reported = true
+		k.over.take(u)
+		return
+	}
+	k.origin = clusterclientv1.Origin_ORIGIN_UNSPECIFIED
 	if news {
 		k.has, k.update, k.digest, k.changed = true, u, nil, time.Now()
 		k.valueSerial++
@@ -222,6 +253,10 @@ func (k *key) fail(reason string) (news bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer k.answerLocked()
+	k.resortLocked()
+	if k.over != nil {
+		return k.over.fail(clean(reason))
+	}
 	news = !k.stale || k.reason != reason
 	k.setStateLocked(true, reason)
 	return news
@@ -260,7 +295,7 @@ func (k *key) changedLocked() {
 func (k *key) restamp(term uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.has {
+	if k.has && k.origin != clusterclientv1.Origin_ORIGIN_SNAPSHOT {
 		k.rev.Term = term
 		k.changedLocked()
 	}
@@ -291,7 +326,7 @@ func (k *key) stateLocked() *clusterclientv1.ResponseFrame {
 
 func (k *key) freshnessLocked() *clusterclientv1.Freshness {
 	return &clusterclientv1.Freshness{
-		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard,
+		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard, Origin: k.origin,
 	}
 }
 

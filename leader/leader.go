@@ -52,6 +52,7 @@ type Config struct {
 	Codec   codec.Codec           // for plain Go values
 	Logger  hclog.Logger
 	Seed    func(key string) (Seed, bool) // last known values; may be nil
+	Save    func(key string, u Update)    // called with what the upstream reports; does not block; may be nil
 	Records []*clusterclientv1.Record     // registrations known from before
 }
 
@@ -60,6 +61,7 @@ type Seed struct {
 	Update   Update
 	Revision wire.Revision
 	Since    time.Time
+	Snapshot bool // it is from a file, and older than what any process remembers
 }
 
 // A Leader serves the followers of one name for one term. Create it with
@@ -98,10 +100,17 @@ type Leader struct {
 	drained  chan struct{} // closed when leaving and nothing runs
 	updates  uint64        // values that keys which are gone have had
 	failures uint64        // of their watches
+	absence  string        // why there is no upstream, if there is none
+	absent   bool          // and that is not about to change
+	override map[string]*Override
 }
 
 // New starts a leadership on up. It fails, without closing up, when up
 // registers its methods wrongly.
+//
+// Without an upstream, when up is nil, the Leader has only the values that
+// Seed knows, and tells its followers to start nothing with it; see
+// [Leader.Absent].
 func New(cfg Config, up Upstream) (*Leader, error) {
 	methods, err := methodsOf(up)
 	if err != nil {
@@ -115,6 +124,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 		loose:    make(map[*call]struct{}),
 		drained:  make(chan struct{}),
 		since:    time.Now(),
+		absence:  "the upstream is being opened",
 	}
 	l.term.Store(cfg.Term)
 	l.plainBytes = cfg.Codec.Name() != codec.Bytes.Name() || cfg.Codec == codec.Bytes
@@ -222,6 +232,9 @@ func (l *Leader) admit(s *session) bool {
 	l.sessions[s.id] = s
 	l.links.Add(1)
 	s.welcome(l.term.Load())
+	if l.up == nil {
+		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(l.absence)})
+	}
 	return true
 }
 
@@ -269,7 +282,7 @@ func (l *Leader) Leave(ctx context.Context, reason string) {
 func (l *Leader) begin(c *call) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.leaving {
+	if l.leaving || l.up == nil {
 		return false
 	}
 	l.running++
@@ -344,6 +357,9 @@ func (l *Leader) closeUpstream() (err error) {
 			err = fmt.Errorf("close upstream: panicked: %v", p)
 		}
 	}()
+	if l.up == nil {
+		return nil
+	}
 	if err := l.up.Close(); err != nil {
 		return fmt.Errorf("close upstream: %w", err)
 	}

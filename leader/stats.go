@@ -15,6 +15,7 @@ type Stats struct {
 	Since         time.Time          `json:"since"`
 	Followers     []Peer             `json:"followers"`              // in the order in which they came
 	Candidates    int                `json:"candidates"`             // how many of them could lead
+	Absent        string             `json:"absent,omitempty"`       // why there is no upstream
 	Keys          int                `json:"keys"`                   // keys watched upstream
 	StaleKeys     int                `json:"stale_keys"`             // keys the upstream does not vouch for
 	StaleReason   string             `json:"stale_reason,omitempty"` // of one of them
@@ -39,6 +40,9 @@ func (l *Leader) Stats() Stats {
 	st := Stats{
 		Term: l.term.Load(), Since: l.since, Keys: len(l.keys), Running: l.running, OnewayFailed: l.failed.Load(),
 		Updates: l.updates, WatchFailures: l.failures, Refused: l.refused.Load(), Methods: l.methods.stats(), Delays: l.delays(),
+	}
+	if l.up == nil {
+		st.Absent = l.absence
 	}
 	keys := make([]*key, 0, len(l.keys))
 	for _, k := range l.keys {

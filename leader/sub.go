@@ -20,6 +20,7 @@ type sub struct {
 	left      bool
 	sentValue uint64 // key.valueSerial that the follower holds
 	sentState uint64 // key.stateSerial that it was told
+	unsure    bool   // it knew another value, and who is right the upstream will tell
 	inFlight  bool   // a large value is on its way, in pieces
 }
 

@@ -1,0 +1,100 @@
+package leader
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// resortAfter is how long the upstream may take to report a key before the
+// value of a snapshot is served: at most starts it has something newer to say
+// by then, and nobody should begin with an old value for want of patience.
+const resortAfter = 100 * time.Millisecond
+
+// seed returns the last known value of a key that the leader does not have.
+func (l *Leader) seed(name string) *Seed {
+	l.mu.Lock()
+	known := l.keys[name] != nil
+	l.mu.Unlock()
+	if known || l.cfg.Seed == nil {
+		return nil
+	}
+	seed, ok := l.cfg.Seed(name)
+	if !ok {
+		return nil
+	}
+	return &seed
+}
+
+// plantLocked gives a new key its last known value. One from a snapshot gets
+// a revision that is older than any that a leader gave, since a follower may
+// remember something newer; it grows with the time of the snapshot.
+func (k *key) plantLocked(seed *Seed) {
+	k.has, k.update, k.rev, k.since = true, seed.Update, seed.Revision, seed.Since
+	k.valueSerial++
+	k.stateSerial++
+	if seed.Snapshot {
+		k.origin = clusterclientv1.Origin_ORIGIN_SNAPSHOT
+		k.rev = wire.Revision{Seq: uint64(max(0, seed.Since.UnixNano()))}
+		k.reason = fmt.Sprintf("from the snapshot of %s, not confirmed by the upstream yet", seed.Since.Format(time.DateTime))
+		return
+	}
+	k.l.startAfter(seed.Revision.Seq)
+}
+
+// resortNow falls back on the snapshot, if the upstream still says nothing.
+func (k *key) resortNow() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.resortLocked()
+}
+
+func (k *key) resortLocked() {
+	seed := k.resort
+	if seed == nil {
+		return
+	}
+	k.resort = nil
+	k.resorting.Stop()
+	if k.over != nil {
+		k.over.has, k.over.update, k.over.origin = true, seed.Update, clusterclientv1.Origin_ORIGIN_SNAPSHOT
+		k.over.since = seed.Since
+		return
+	}
+	k.plantLocked(seed)
+	k.changedLocked()
+}
+
+// confirmLocked is called when the upstream reports. The first time settles
+// who is right where a follower knew another value than the leader: it gets
+// the value, even if that is what the leader had all the time.
+func (k *key) confirmLocked() {
+	if k.reported {
+		return
+	}
+	for sb := range k.subs {
+		if sb.unsure {
+			sb.unsure, sb.sentValue = false, 0
+		}
+	}
+}
+
+// Absent tells the followers why there is no upstream. It is for a Leader that
+// was made without one.
+func (l *Leader) Absent(reason string) {
+	l.mu.Lock()
+	l.absence, l.absent = reason, true
+	keys := make([]*key, 0, len(l.keys))
+	for _, k := range l.keys {
+		keys = append(keys, k)
+	}
+	l.mu.Unlock()
+	for _, k := range keys {
+		k.fail(reason)
+	}
+	for _, s := range l.allSessions() {
+		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(reason)})
+	}
+}
