@@ -35,20 +35,20 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func header(print [16]byte) []byte {
-	return append([]byte(magic+version), print[:]...)
+func header(fingerprint [16]byte) []byte {
+	return append([]byte(magic+version), fingerprint[:]...)
 }
 
 // checkHeader says what is wrong with the first bytes of a file.
-func checkHeader(b []byte, print [16]byte) error {
+func checkHeader(b []byte, fingerprint [16]byte) error {
 	switch {
-	case len(b) < headerSize && strings.HasPrefix(string(header(print)), string(b)):
+	case len(b) < headerSize && strings.HasPrefix(string(header(fingerprint)), string(b)):
 		return errors.New("it ends within its header")
 	case !strings.HasPrefix(string(b), magic):
 		return errors.New("it is no snapshot")
 	case !strings.HasPrefix(string(b[len(magic):]), version):
 		return fmt.Errorf("its format is not that of this build, %q", strings.TrimSpace(magic+version))
-	case string(b) != string(header(print)):
+	case string(b) != string(header(fingerprint)):
 		return errors.New("it belongs to another cluster or another upstream")
 	}
 	return nil

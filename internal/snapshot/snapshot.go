@@ -88,10 +88,10 @@ func open(cfg Config, os system) *Store {
 }
 
 // fileName is the same for the same cluster, and fits any file system.
-func fileName(name string, print [16]byte) string {
+func fileName(name string, fingerprint [16]byte) string {
 	const longest = 100
 	escaped := url.PathEscape(name)
-	return escaped[:min(len(escaped), longest)] + "-" + hex.EncodeToString(print[:4]) + ".snapshot"
+	return escaped[:min(len(escaped), longest)] + "-" + hex.EncodeToString(fingerprint[:4]) + ".snapshot"
 }
 
 // Len returns how many values there are.
