@@ -97,13 +97,14 @@ func (l *link) receive() error {
 	r := wire.NewReceiver(l.stream)
 	defer r.Close()
 	r.Values(l.takeValue)
+	reply, other := l.takeReply, l.handle // one of each, not for each frame
 	for {
 		if err := r.Receive(); err != nil {
 			return err
 		}
 		for more := true; more; {
 			var err error
-			if more, err = r.Response(l.takeReply, l.handle); err != nil {
+			if more, err = r.Response(reply, other); err != nil {
 				return err
 			}
 		}

@@ -143,10 +143,14 @@ func (s *Subscription) Next(ctx context.Context) (Value, error) {
 // wait returns nil when there may be something else to see.
 func (s *Subscription) wait(ctx context.Context, g *glance) error {
 	var later <-chan time.Time
-	if !g.again.IsZero() {
+	switch done := ctx.Done(); {
+	case !g.again.IsZero():
 		t := time.NewTimer(time.Until(g.again))
 		defer t.Stop()
 		later = t.C
+	case done == nil: // a select costs several times as much as this
+		<-s.bell
+		return nil
 	}
 	select {
 	case <-s.bell:
