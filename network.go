@@ -29,6 +29,10 @@ const (
 	// that gRPC makes of a loopback connection starts low.
 	streamWindow = 1 << 20
 	connWindow   = 4 << 20
+
+	// readBuffer is what a leader has for each follower, idle or not. gRPC's
+	// own is twice as large, and half of all that an idle one would cost.
+	readBuffer = 16 << 10
 )
 
 // loopback is the [Network] of the host.

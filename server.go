@@ -72,6 +72,7 @@ func (c *Client) newServer(term uint64, supersede func(uint64)) *server {
 		grpc.MaxSendMsgSize(wire.MaxFrame),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.ConnectionTimeout(c.opts.limits.Handshake),
 		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1), // and the session's own
 		grpc.MaxHeaderListSize(maxHeader),
