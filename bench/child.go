@@ -79,6 +79,10 @@ func startRole(s spec) (role, error) {
 		return roleOf(s.Args, startSource)
 	case "subscriber":
 		return roleOf(s.Args, startSubscriber)
+	case "crowd-leader":
+		return roleOf(s.Args, startCrowdLeader)
+	case "crowd":
+		return roleOf(s.Args, startCrowd)
 	case "mixed-caller":
 		return roleOf(s.Args, startMixedCaller)
 	case "etcd":

@@ -49,6 +49,8 @@ func scenarios() []scenario {
 		{"fanout", fanoutScenario},
 		{"etcd", etcdScenario},
 		{"isolation", isolationScenario},
+		{"growth", growthScenario},
+		{"memory", memoryScenario},
 		{"node", nodeScenario},
 	}
 }

@@ -50,6 +50,12 @@ func targets() []goal {
 		{"etcd", loadEtcd, "watchers at etcd", ours, "", false, 1},
 		{"isolation", loadSmall, "p99", isolationLarge, isolationQuiet, false, 3},
 		{"isolation", loadSmall, "p99", isolationFlood, isolationQuiet, false, 3},
+		{"growth", loadHot, "leader's allocations per update", grownName(fullSize.manyKeys, fewSessions), grownName(fewKeys, fewSessions), false, 1.1},
+		{"growth", loadHot, "leader's allocations per update", grownName(fewKeys, manySessions), grownName(fewKeys, fewSessions), false, 1.1},
+		{"growth", loadHotCalls, "leader's allocations per call", grownName(fullSize.manyKeys, fewSessions), grownName(fewKeys, fewSessions), false, 1.1},
+		{"growth", loadHotCalls, "leader's allocations per call", grownName(fewKeys, manySessions), grownName(fewKeys, fewSessions), false, 1.1},
+		{"memory", loadIdle, "leader's memory per follower", ours, "", false, 64},
+		{"memory", loadManyKeys(fullSize.manyKeys), "follower's memory per key", ours, "", false, 1024},
 		{"node", loadMany, rate, oursJSON, nodePeer, true, 4},
 		{"node", loadOne, "p50", oursJSON, nodePeer, false, 0.6},
 	}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	loadHot      = "one key, 10 subscribers"
+	loadHotCalls = "calls, 1 in flight"
+	hotRate      = 1000 // updates a second
+
+	fewSessions, manySessions = 16, 256
+	fewKeys                   = 10
+)
+
+// growthScenario updates one key, and makes calls, in small and large
+// clusters. What neither concerns must cost nothing. The cost of being there,
+// heartbeats above all, is measured too, and taken off.
+func growthScenario(l *lab) error {
+	var variants []variant
+	for _, c := range []struct{ keys, sessions int }{
+		{fewKeys, fewSessions}, {l.size.manyKeys, fewSessions}, {fewKeys, manySessions},
+	} {
+		s, err := l.startGrown(c.keys, c.sessions)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		variants = append(variants,
+			variant{loadHot, s.name, func(d time.Duration) ([]measurement, error) { return s.updates(l, d) }},
+			variant{loadHotCalls, s.name, func(d time.Duration) ([]measurement, error) { return s.calls(l, d) }},
+		)
+	}
+	return l.interleave(variants)
+}
+
+// A grown cluster is a leader, and all followers in one process. The first of
+// them subscribes to all keys.
+type grown struct {
+	name          string
+	leader, crowd *process
+}
+
+func grownName(keys, sessions int) string {
+	return fmt.Sprintf("%s keys, %d sessions", thousands(keys), sessions)
+}
+
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+}
+
+func (l *lab) startGrown(keys, sessions int) (s *grown, err error) {
+	s = &grown{name: grownName(keys, sessions)}
+	at := target{Peer: ours}
+	if s.leader, err = l.start("crowd-leader", none{}, &at.Address); err != nil {
+		return s, err
+	}
+	if s.crowd, err = l.start("crowd", at, nil); err != nil {
+		return s, err
+	}
+	if err = s.crowd.do(l.ctx, "join", crowdWork{Clients: hotReaders, Hot: hotReaders}, nil); err != nil {
+		return s, err
+	}
+	if err = s.crowd.do(l.ctx, "join", crowdWork{Clients: 1, Keys: keys}, nil); err != nil {
+		return s, err
+	}
+	return s, s.crowd.do(l.ctx, "join", crowdWork{Clients: sessions - hotReaders - 1}, nil)
+}
+
+func (s *grown) updates(l *lab, d time.Duration) ([]measurement, error) {
+	d /= 2 // for nothing to happen, and for the updates
+	if _, err := takeAll(l, []*process{s.crowd}); err != nil {
+		return nil, err
+	}
+	var n int
+	used, err := s.cost(l, d, func() error {
+		return s.leader.do(l.ctx, "update", updateWork{Duration: d, Rate: hotRate}, &n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	taken, err := takeAll(l, []*process{s.crowd})
+	if err != nil {
+		return nil, err
+	}
+	return append(used.per(n, "update"), latencies(taken[0])[0]), nil
+}
+
+func (s *grown) calls(l *lab, d time.Duration) ([]measurement, error) {
+	d /= 2
+	var r callResult
+	used, err := s.cost(l, d, func() error { return s.crowd.do(l.ctx, "calls", d, &r) })
+	if err != nil {
+		return nil, err
+	}
+	return append(used.per(r.Latencies.total(), "call"), latencies(r.Latencies)[0]), nil
+}
+
+// cost is what run, which takes about d, costs the leader beyond what it uses
+// in that time anyway.
+func (s *grown) cost(l *lab, d time.Duration, run func() error) (used footprint, err error) {
+	idle, err := s.used(l, func() error { time.Sleep(d); return nil })
+	if err != nil {
+		return used, err
+	}
+	if used, err = s.used(l, run); err != nil {
+		return used, err
+	}
+	used.Processor = max(0, used.Processor-idle.Processor)
+	used.Allocs -= min(used.Allocs, idle.Allocs)
+	return used, nil
+}
+
+func (s *grown) used(l *lab, run func() error) (footprint, error) {
+	before, err := s.leader.footprint(l)
+	if err != nil {
+		return before, err
+	}
+	if err := run(); err != nil {
+		return before, err
+	}
+	after, err := s.leader.footprint(l)
+	return footprint{Processor: after.Processor - before.Processor, Allocs: after.Allocs - before.Allocs}, err
+}
+
+func (f footprint) per(n int, what string) []measurement {
+	return []measurement{
+		{"leader's processor time per " + what, "µs", micros(f.Processor) / float64(max(n, 1))},
+		{"leader's allocations per " + what, "", float64(f.Allocs) / float64(max(n, 1))},
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import "fmt"
+
+const (
+	loadIdle = "idle followers"
+
+	memoryFollowers = 8
+	memoryIdle      = 64
+)
+
+// memoryScenario measures what a leader holds for a follower that is merely
+// there, and what all hold when every one of several followers subscribes to
+// very many keys, and how long it takes until the last has its first values.
+func memoryScenario(l *lab) error {
+	at := target{Peer: ours}
+	leading, err := l.start("crowd-leader", none{}, &at.Address)
+	if err != nil {
+		return err
+	}
+	followers := make([]*process, memoryFollowers)
+	for i := range followers {
+		if followers[i], err = l.start("crowd", at, nil); err != nil {
+			return err
+		}
+	}
+	m := &memory{l, leading, followers}
+	for range max(1, l.size.rounds/3) { // figures that hardly differ, and take long
+		if err := m.idle(); err != nil {
+			return err
+		}
+		if err := m.keys(l.size.manyKeys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loadManyKeys(n int) string {
+	return fmt.Sprintf("%s keys, %d followers", thousands(n), memoryFollowers)
+}
+
+type memory struct {
+	l         *lab
+	leader    *process
+	followers []*process
+}
+
+func (m *memory) idle() error {
+	grown, err := m.grown(m.leader, func() error {
+		return m.followers[0].do(m.l.ctx, "join", crowdWork{Clients: memoryIdle}, nil)
+	})
+	if err != nil {
+		return err
+	}
+	m.l.record(loadIdle, ours, measurement{"leader's memory per follower", "KiB", grown / 1024 / memoryIdle})
+	return m.leave()
+}
+
+// keys has the first follower subscribe to n keys before the others do, so
+// that the leader's memory for a key is told from that for one more follower
+// of it.
+func (m *memory) keys(n int) error {
+	l := m.l
+	join := func(p *process) (ns int64, err error) {
+		return ns, p.do(l.ctx, "join", crowdWork{Clients: 1, Keys: n}, &ns)
+	}
+	var own float64
+	first, err := m.grown(m.leader, func() (err error) {
+		own, err = m.grown(m.followers[0], func() error { _, err := join(m.followers[0]); return err })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	others := m.followers[1:]
+	more, err := m.grown(m.leader, func() error {
+		_, err := all(others, func(_ int, p *process) (int64, error) { return join(p) })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.leave(); err != nil {
+		return err
+	}
+	took, err := all(m.followers, func(_ int, p *process) (int64, error) { return join(p) })
+	if err != nil {
+		return err
+	}
+	var last int64
+	for _, ns := range took {
+		last = max(last, ns)
+	}
+	l.record(loadManyKeys(n), ours,
+		measurement{"follower's memory per key", "bytes", own/float64(n) - coldBytes},
+		measurement{"leader's memory per key", "bytes", first/float64(n) - coldBytes},
+		measurement{"leader's memory per key and further follower", "bytes", more / float64(n*len(others))},
+		measurement{"time to the last first value", "ms", float64(last) / 1e6},
+	)
+	return m.leave()
+}
+
+func (m *memory) leave() error {
+	_, err := all(m.followers, func(_ int, p *process) (none, error) { return none{}, p.do(m.l.ctx, "leave", none{}, nil) })
+	if err != nil {
+		return err
+	}
+	return m.leader.do(m.l.ctx, "alone", none{}, nil)
+}
+
+// grown is by how much p holds more after run, in bytes.
+func (m *memory) grown(p *process, run func() error) (float64, error) {
+	before, err := p.footprint(m.l)
+	if err != nil {
+		return 0, err
+	}
+	if err := run(); err != nil {
+		return 0, err
+	}
+	after, err := p.footprint(m.l)
+	return float64(after.Held) - float64(before.Held), err
+}
