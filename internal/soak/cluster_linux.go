@@ -19,7 +19,7 @@ type Config struct {
 	Names       int           // every second process is in the second cluster, too, and so on
 	Keys        int           // of each name
 	ChangeEvery time.Duration // values; 0 for never
-	CallPause   time.Duration // of each caller between calls, on average
+	CallPause   time.Duration // of each caller between calls, on average; 0 for no callers
 	SlowReader  time.Duration // pause of the slow readers among the subscribers after each value
 }
 

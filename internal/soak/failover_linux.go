@@ -82,7 +82,7 @@ func (c *cluster) hit(leader *proc, op string) error {
 				return false
 			}
 		}
-		return c.answeredSince(since, leader)
+		return c.cfg.CallPause == 0 || c.answeredSince(since, leader)
 	})
 	if op == Stop {
 		leader.signal(Continue, syscall.SIGCONT)

@@ -11,6 +11,7 @@ import (
 var (
 	failovers = flag.Int("failovers", 2, "of each kind in TestFailover")
 	followers = flag.Int("followers", 8, "in TestFailover")
+	callPause = flag.Duration("callpause", 5*time.Millisecond, "of the two callers in each process in TestFailover; 0 for no callers")
 )
 
 // TestFailover measures what it costs that a leader goes, for each way of
@@ -18,7 +19,7 @@ var (
 func TestFailover(t *testing.T) {
 	cfg := Config{
 		Processes: *followers + 1, Names: 1, Keys: 1,
-		ChangeEvery: 20 * time.Millisecond, CallPause: 5 * time.Millisecond,
+		ChangeEvery: 20 * time.Millisecond, CallPause: *callPause,
 	}
 	all := map[string][]Failover{}
 	for _, op := range failoverKinds {

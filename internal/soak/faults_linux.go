@@ -87,7 +87,7 @@ func (c *cluster) apply(s Step) (undo func() error) {
 			p.do(processtest.Command{Op: "resign", Name: c.names()[0], Timeout: commandPatience})
 		})
 	case Burn:
-		c.history.Add(Record{Kind: Fault, Op: Burn, PID: p.PID})
+		c.history.Add(Record{Kind: Fault, Op: Burn, PID: p.PID, For: s.For})
 		c.lives.Go(func() { p.do(processtest.Command{Op: "burn", Timeout: s.For}) })
 	}
 	return nothing

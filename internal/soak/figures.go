@@ -17,25 +17,26 @@ type Failover struct {
 	Followers   int           // that were left, the next leader among them
 	Led         time.Duration // until another process leads
 	Subscribers time.Duration // until the last of them held a value of the new term, confirmed
-	Callers     time.Duration // until the last of them was answered by the new leader
+	Callers     time.Duration // until the last of them was answered by the new leader; 0 if nobody called
 	Failed      int           // calls of theirs that failed meanwhile
 }
 
 // Failovers returns what the faults of leaders cost, by kind of fault. A fault
-// during which another happened tells nothing of either and is left out, as
-// is one that nobody recovered from.
+// during which another one lasted or happened tells nothing of either and is
+// left out, as is one that nobody recovered from.
 func Failovers(all []Record) map[string][]Failover {
 	c := &checker{all: all, lives: newLives(all)}
-	reigns := c.reigns()
+	reigns, lasting := c.reigns(), c.lasting()
+	calls := slices.ContainsFunc(all, func(r Record) bool { return r.Kind == Called })
 	found := map[string][]Failover{}
 	for i := range all {
 		r := &all[i]
-		if r.Kind != Fault || !slices.Contains(failoverKinds, r.Op) {
+		if r.Kind != Fault || !slices.Contains(failoverKinds, r.Op) || outlived(span{r.At - 1, r.At}, lasting) > 0 {
 			continue
 		}
 		for _, g := range reigns {
 			if g.pid == r.PID && g.span.from < r.At && g.span.to >= r.At {
-				if f, ok := c.failover(i, g); ok {
+				if f, ok := c.failover(i, g, calls); ok {
 					found[r.Op] = append(found[r.Op], f)
 				}
 			}
@@ -44,8 +45,20 @@ func Failovers(all []Record) map[string][]Failover {
 	return found
 }
 
+// lasting returns when something was wrong with the upstream, or a process was
+// stopped or kept busy.
+func (c *checker) lasting() []span {
+	spans := append(slices.Clone(c.lives.trouble), c.lives.stops...)
+	for i := range c.all {
+		if r := &c.all[i]; r.Kind == Fault && r.Op == Burn {
+			spans = append(spans, span{r.At, r.At + int64(r.For)})
+		}
+	}
+	return spans
+}
+
 // failover follows what happened after the fault all[i] of a leader.
-func (c *checker) failover(i int, g reign) (Failover, bool) {
+func (c *checker) failover(i int, g reign, calls bool) (Failover, bool) {
 	fault := &c.all[i]
 	window := span{fault.At, c.nextFault(i)}
 	left := map[int]*recovery{}
@@ -74,12 +87,15 @@ func (c *checker) failover(i int, g reign) (Failover, bool) {
 	}
 	var confirmed, answered int64
 	for _, who := range left {
-		if who.confirmed == 0 || who.answered == 0 {
+		if who.confirmed == 0 || calls && who.answered == 0 {
 			return f, false
 		}
 		confirmed, answered = max(confirmed, who.confirmed), max(answered, who.answered)
 	}
-	f.Subscribers, f.Callers = time.Duration(confirmed-fault.At), time.Duration(answered-fault.At)
+	f.Subscribers = time.Duration(confirmed - fault.At)
+	if calls {
+		f.Callers = time.Duration(answered - fault.At)
+	}
 	return f, len(left) > 0
 }
 

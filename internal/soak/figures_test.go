@@ -20,6 +20,8 @@ func TestFailovers(t *testing.T) {
 	// Another fault meanwhile makes it one that tells nothing.
 	another := Record{At: ms(1012), Kind: Fault, Op: Outage}
 	require.Empty(t, Failovers(with(answered, another)(t, goodHistory())))
+	busy := Record{At: ms(900), Kind: Fault, Op: Burn, PID: 3, For: time.Second}
+	require.Empty(t, Failovers(with(answered, busy)(t, goodHistory())))
 }
 
 func TestSummary(t *testing.T) {
