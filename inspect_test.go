@@ -44,6 +44,7 @@ func TestInspect(t *testing.T) {
 		_, err := x2.Register(t.Context(), "service", []byte("here"))
 		require.NoError(t, err)
 
+		synctest.Wait()
 		report := inspectOn(t, cluster)
 		require.Equal(t, portAddress, report.Address)
 		require.Equal(t, os.Getpid(), report.Owner.PID)
@@ -123,6 +124,7 @@ func TestInspectSilentLeaderOfAnotherName(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		mustStart(t, cluster, "X", up)
 		y := mustStart(t, cluster, "Y", up)
+		synctest.Wait() // until the owner of the port knows
 		host := &deaf{Host: cluster.Network.Host(), address: y.Status().LeaderAddress}
 		report, err := clusterclient.Inspect(t.Context(), clustertest.Port, clusterclient.WithNetwork(host))
 		require.NoError(t, err)
