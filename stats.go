@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
-	"github.com/clusterclient/clusterclient/internal/histogram"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -16,8 +15,8 @@ type Stats struct {
 	// Takeovers counts the leaderships that this client has seen begin after
 	// the first one, its own ones included, and Gaps how long it had neither
 	// led nor followed before each.
-	Takeovers uint64             `json:"takeovers"`
-	Gaps      histogram.Snapshot `json:"gaps"`
+	Takeovers uint64            `json:"takeovers"`
+	Gaps      inspect.Histogram `json:"gaps"`
 
 	// Terms has the last roles of this client, the present one at the end.
 	Terms []Term `json:"terms"`

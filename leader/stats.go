@@ -6,32 +6,31 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
-	"github.com/clusterclient/clusterclient/internal/histogram"
 )
 
 // Stats is a snapshot of what a leader does. The counts are of its term.
 type Stats struct {
-	Term          uint64             `json:"term"`
-	Since         time.Time          `json:"since"`
-	Followers     []Peer             `json:"followers"`              // in the order in which they came
-	Candidates    int                `json:"candidates"`             // how many of them could lead
-	Absent        string             `json:"absent,omitempty"`       // why there is no upstream
-	Keys          int                `json:"keys"`                   // keys watched upstream
-	StaleKeys     int                `json:"stale_keys"`             // keys the upstream does not vouch for
-	StaleReason   string             `json:"stale_reason,omitempty"` // of one of them
-	OldestStale   time.Time          `json:"oldest_stale,omitzero"`  // since when the one that is stale for the longest is
-	Subscriptions int                `json:"subscriptions"`          // of followers, each key once for each
-	Updates       uint64             `json:"updates"`                // values that the upstream reported
-	WatchFailures uint64             `json:"watch_failures"`         // watches of the upstream that ended by themselves
-	Sent          uint64             `json:"sent"`                   // values sent to followers
-	Conflated     uint64             `json:"conflated"`              // values left out for a newer one
-	Delays        histogram.Snapshot `json:"delays"`                 // from the upstream's report to a follower's transport
-	Queued        int                `json:"queued"`                 // messages that wait to be sent to followers
-	Methods       []inspect.Method   `json:"methods,omitempty"`
-	Refused       uint64             `json:"refused"`       // calls, for want of room
-	Running       int                `json:"running"`       // calls that run now
-	OnewayFailed  uint64             `json:"oneway_failed"` // oneway calls whose handler failed
-	Registrations int                `json:"registrations"`
+	Term          uint64            `json:"term"`
+	Since         time.Time         `json:"since"`
+	Followers     []Peer            `json:"followers"`              // in the order in which they came
+	Candidates    int               `json:"candidates"`             // how many of them could lead
+	Absent        string            `json:"absent,omitempty"`       // why there is no upstream
+	Keys          int               `json:"keys"`                   // keys watched upstream
+	StaleKeys     int               `json:"stale_keys"`             // keys the upstream does not vouch for
+	StaleReason   string            `json:"stale_reason,omitempty"` // of one of them
+	OldestStale   time.Time         `json:"oldest_stale,omitzero"`  // since when the one that is stale for the longest is
+	Subscriptions int               `json:"subscriptions"`          // of followers, each key once for each
+	Updates       uint64            `json:"updates"`                // values that the upstream reported
+	WatchFailures uint64            `json:"watch_failures"`         // watches of the upstream that ended by themselves
+	Sent          uint64            `json:"sent"`                   // values sent to followers
+	Conflated     uint64            `json:"conflated"`              // values left out for a newer one
+	Delays        inspect.Histogram `json:"delays"`                 // from the upstream's report to a follower's transport
+	Queued        int               `json:"queued"`                 // messages that wait to be sent to followers
+	Methods       []inspect.Method  `json:"methods,omitempty"`
+	Refused       uint64            `json:"refused"`       // calls, for want of room
+	Running       int               `json:"running"`       // calls that run now
+	OnewayFailed  uint64            `json:"oneway_failed"` // oneway calls whose handler failed
+	Registrations int               `json:"registrations"`
 }
 
 // Stats returns a snapshot. It is consistent for each figure, not across them.

@@ -56,7 +56,7 @@ func (r *Registry) stats() []inspect.Method {
 	return all
 }
 
-func (l *Leader) delays() histogram.Snapshot {
+func (l *Leader) delays() inspect.Histogram {
 	all := make([]*histogram.Histogram, tallyShards)
 	for i := range l.tallies {
 		all[i] = &l.tallies[i].delays

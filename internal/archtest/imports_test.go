@@ -36,14 +36,15 @@ var mayImport = map[string][]string{
 	".":        {"leader", "follower", "inspect", "codec", "proto", "internal"},
 	"leader":   {"inspect", "codec", "proto", "internal"},
 	"follower": {"inspect", "codec", "proto", "internal"},
-	"inspect":  {"internal"},
+	"inspect":  {},
 	"codec":    {"internal"},
 	"proto":    {},
-	"internal": {"codec", "proto"},
+	"internal": {"inspect", "codec", "proto"},
 
 	// Nothing of the library imports these.
 	"clustertest": {".", "leader", "follower", "codec", "proto", "internal"},
 	"cmd":         {".", "leader", "follower", "inspect", "codec", "proto", "internal"},
+	"metrics":     {".", "inspect"},
 
 	// What runs clients in processes of their own, for tests alone.
 	"internal/processtest": {".", "leader", "follower", "codec", "proto", "internal"},

@@ -4,6 +4,8 @@ package histogram
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/clusterclient/clusterclient/inspect"
 )
 
 // bounds are the upper ends of all buckets but the last, which has none.
@@ -29,24 +31,9 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.sum.Add(int64(d))
 }
 
-// A Snapshot is what a [Histogram] has counted.
-type Snapshot struct {
-	// Buckets has for each upper end, in seconds, how many durations were no
-	// longer than that.
-	Buckets []Bucket `json:"buckets"`
-	Count   uint64   `json:"count"`
-	Sum     float64  `json:"sum"` // in seconds
-}
-
-// A Bucket is a part of a [Snapshot].
-type Bucket struct {
-	LE    float64 `json:"le"`
-	Count uint64  `json:"count"`
-}
-
 // Sum returns what several histograms have counted together.
-func Sum(all ...*Histogram) Snapshot {
-	s := Snapshot{Buckets: make([]Bucket, len(bounds))}
+func Sum(all ...*Histogram) inspect.Histogram {
+	s := inspect.Histogram{Buckets: make([]inspect.Bucket, len(bounds))}
 	for i, b := range bounds {
 		s.Buckets[i].LE = b.Seconds()
 	}
