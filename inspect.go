@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -40,16 +39,17 @@ func Inspect(ctx context.Context, port int, opts ...Option) (inspect.Cluster, er
 	if err != nil {
 		return inspect.Cluster{}, err
 	}
-	address := net.JoinHostPort(host, strconv.Itoa(port))
+	c := newClient("", port, o) // which takes no role
+	address := c.address
 	req := &clusterclientv1.InspectRequest{Keys: true, Followers: true}
-	n, err := o.inspectAt(ctx, address, req)
+	n, err := c.inspectAt(ctx, address, req)
 	if err != nil {
 		return inspect.Cluster{Address: address, At: time.Now()}, err
 	}
 	var others sync.WaitGroup
 	for i := range n.Names {
 		if name := &n.Names[i]; name.State == inspect.Led && name.Leadership == nil {
-			others.Go(func() { o.inspectOther(ctx, name, req) })
+			others.Go(func() { c.inspectOther(ctx, name, req) })
 		}
 	}
 	others.Wait()
@@ -67,7 +67,8 @@ func Explain(ctx context.Context, name string, port int, key string, opts ...Opt
 		return inspect.Explanation{}, err
 	}
 	req := &clusterclientv1.InspectRequest{Key: key, Followers: true}
-	n, err := o.inspectAt(ctx, net.JoinHostPort(host, strconv.Itoa(port)), req)
+	c := newClient(name, port, o) // which takes no role
+	n, err := c.inspectAt(ctx, c.address, req)
 	if err != nil {
 		return inspect.Explanation{}, err
 	}
@@ -76,7 +77,7 @@ func Explain(ctx context.Context, name string, port int, key string, opts ...Opt
 		return inspect.Explanation{}, &Error{Code: errs.NoLeader, Op: "explain", Name: name, Key: key, Cause: fmt.Errorf("pid %d, which owns the port, knows of no leader", n.Self.PID)}
 	}
 	if i > 0 {
-		if n, err = o.inspectAt(ctx, n.Names[i].Leader.Address, req); err != nil {
+		if n, err = c.inspectAt(ctx, n.Names[i].Leader.Address, req); err != nil {
 			return inspect.Explanation{}, err
 		}
 	}
@@ -87,8 +88,8 @@ func Explain(ctx context.Context, name string, port int, key string, opts ...Opt
 }
 
 // inspectOther asks the leader of a name that somebody else told of.
-func (o *options) inspectOther(ctx context.Context, name *inspect.Name, req *clusterclientv1.InspectRequest) {
-	n, err := o.inspectAt(ctx, name.Leader.Address, req)
+func (c *Client) inspectOther(ctx context.Context, name *inspect.Name, req *clusterclientv1.InspectRequest) {
+	n, err := c.inspectAt(ctx, name.Leader.Address, req)
 	switch {
 	case err != nil:
 		name.Trouble = err.Error()
@@ -100,27 +101,45 @@ func (o *options) inspectOther(ctx context.Context, name *inspect.Name, req *clu
 }
 
 // inspectAt asks whoever listens at address.
-func (o *options) inspectAt(ctx context.Context, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
+func (c *Client) inspectAt(ctx context.Context, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	raw, err := o.network.Dial(ctx, address)
-	if err != nil {
-		return inspect.Node{}, &Error{Code: errs.NoLeader, Op: "inspect", Cause: fmt.Errorf("%w: %w", errNobody, err)}
+	var n inspect.Node
+	err := c.visit(ctx, "inspect", address, func(conn grpc.ClientConnInterface) (err error) {
+		n, err = askNode(ctx, conn, req)
+		return err
+	})
+	return n, err
+}
+
+// visit connects to address for ask alone, and explains what went wrong.
+func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.ClientConnInterface) error) error {
+	fail := func(code errs.Code, cause error) error { return &Error{Code: code, Op: op, Name: c.name, Cause: cause} }
+	raw, err := c.dial(ctx, address)
+	switch final, isFinal := errors.AsType[*finalError](err); {
+	case errors.Is(err, errNobody):
+		return fail(errs.NoLeader, err)
+	case isFinal:
+		return final.err
+	case err != nil:
+		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
 	}
 	defer func() { _ = raw.Close() }() // if gRPC never came to use it
 	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
 	if err != nil {
-		return inspect.Node{}, &Error{Code: errs.Unspecified, Op: "inspect", Cause: err}
+		return fail(errs.Unspecified, err)
 	}
 	defer func() { _ = conn.Close() }()
-	n, err := askNode(ctx, conn, req)
-	if err == nil {
-		return n, nil
+	if err = ask(conn); err == nil {
+		return nil
+	}
+	if final, ok := errors.AsType[*finalError](c.refusedBy(address, raw.Refused())); ok {
+		return final.err
 	}
 	if status.Code(err) == codes.Unimplemented {
-		return n, &Error{Code: errs.ForeignListener, Op: "inspect", Cause: fmt.Errorf("%s is no cluster of ours, or one of a build that cannot be inspected: %w", address, err)}
+		return fail(errs.ForeignListener, fmt.Errorf("%s is no cluster of ours, or one of an older build: %w", address, err))
 	}
-	return n, &Error{Code: errs.ForeignListener, Op: "inspect", Cause: fmt.Errorf("%s does not answer as a cluster does: %w", address, err)}
+	return fail(errs.ForeignListener, fmt.Errorf("%s does not answer as a cluster does: %w", address, err))
 }
 
 // askNode asks the server at the other end of conn.

@@ -24,7 +24,7 @@ type found struct {
 
 // options of everything that reaches a cluster.
 func (a *app) options() []clusterclient.Option {
-	var opts []clusterclient.Option
+	opts := slices.Clone(a.credentials)
 	if a.dir != "" {
 		opts = append(opts, clusterclient.WithRuntimeDir(a.dir))
 	}

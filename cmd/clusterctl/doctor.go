@@ -134,6 +134,9 @@ func (d *doctor) unreachable(f found, where string) {
 	case h.foreign():
 		d.find(levelError, "other-user", where, fmt.Sprintf("%s of uid %d holds the port; a cluster is of one user", h, h.uid),
 			"let that user's processes use another port, or run as that user")
+	case errors.Is(f.err, clusterclient.ErrPeerRefused):
+		d.find(levelError, "refused", where, f.err.Error(),
+			"run this as the cluster's user, with its runtime directory (-dir), and, where it has one, with its secret or certificate (-secret-file, -tls-cert)")
 	default:
 		d.find(levelError, "stranger", where, h.String()+" holds the port, and is no cluster of ours or does not answer: "+f.err.Error(),
 			"stop it, or choose another port; if it is one of yours that hangs, end it: "+kill(h.PID))

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/clusterclient/clusterclient"
 )
 
 // Exit codes.
@@ -49,6 +51,8 @@ type app struct {
 	out, errs io.Writer
 	style     style
 
+	credentials []clusterclient.Option // to be let in by
+
 	port     int
 	name     string
 	json     bool
@@ -57,6 +61,9 @@ type app struct {
 	count    int
 	interval time.Duration
 	yes      bool
+
+	secretFile             string
+	tlsCert, tlsKey, tlsCA string
 }
 
 // flags returns the flags of all commands, and where the choice of -o goes.
@@ -72,6 +79,10 @@ func (a *app) flags() (fs *flag.FlagSet, output *string, noColour *bool) {
 	fs.DurationVar(&a.interval, "interval", time.Second, "top: how often to look")
 	noColour = fs.Bool("no-color", false, "no colour; the default when the output is no terminal, or NO_COLOR is set")
 	fs.BoolVar(&a.yes, "yes", false, "resign, depose: do not ask whether that is meant")
+	fs.StringVar(&a.secretFile, "secret-file", "", "`file` with the secret of the cluster, for one that has WithSecret")
+	fs.StringVar(&a.tlsCert, "tls-cert", "", "`file` with a certificate, for a cluster that has WithTLS")
+	fs.StringVar(&a.tlsKey, "tls-key", "", "`file` with the key of it")
+	fs.StringVar(&a.tlsCA, "tls-ca", "", "`file` with the certificates of the authorities")
 	return fs, output, noColour
 }
 
@@ -112,6 +123,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return usage("-o is %q, not table or json", *output)
 	}
 	a.style = styleOf(a.out, *noColour)
+	if a.credentials, err = a.readCredentials(); err != nil {
+		return usage("%w", err)
+	}
 	i := slices.IndexFunc(commands(), func(c command) bool { return c.name == words[0] })
 	if i < 0 {
 		return usage("there is no command %q", words[0])
