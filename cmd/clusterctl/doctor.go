@@ -171,7 +171,9 @@ func (d *doctor) name(n inspect.Name) {
 }
 
 func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
-	if u := l.Upstream; u.StaleKeys > 0 {
+	if u := l.Upstream; !u.Open {
+		d.find(levelError, "upstream", n.Name, peer(n.Leader)+" leads without an upstream: "+u.Trouble, "mend the upstream or the way to it; until then everybody goes on with the last known values, marked stale")
+	} else if u.StaleKeys > 0 {
 		level := levelWarning
 		if u.StaleKeys == u.Watches {
 			level = levelError

@@ -96,6 +96,8 @@ func stateCell(n inspect.Name) cell {
 
 func upstreamCell(u inspect.Upstream) cell {
 	switch {
+	case !u.Open:
+		return cell{"not open: " + u.Trouble, bad}
 	case u.StaleKeys == 0:
 		return cell{"fresh", good}
 	case u.StaleKeys < u.Watches:
