@@ -38,11 +38,13 @@ func (c *checker) calls() {
 	}
 }
 
+// call judges how one call ended. What its handler's process has told since
+// came after what it told of the call.
 func (c *checker) call(r *Record, runs int) {
 	is := func(what string) bool { return slices.Contains(r.Is, what) }
 	switch {
 	case r.Err == "":
-		if runs == 0 && c.tells(r.Handler, r.At) {
+		if runs == 0 && c.lives.of(r.Handler).heard > r.At {
 			c.broken(r.At, "answer from nowhere", "pid %d: call %q was answered and never ran", r.PID, r.Call)
 		}
 	case is("unknown"):
@@ -61,12 +63,6 @@ func (c *checker) call(r *Record, runs int) {
 		}
 		c.broken(r.At, "call failed", "pid %d: call %q after %v: %s", r.PID, r.Call, time.Duration(r.At-r.Began), r.Err)
 	}
-}
-
-// tells reports whether all that a process said before a moment is known.
-func (c *checker) tells(pid int, at int64) bool {
-	l := c.lives.byPID[pid]
-	return l != nil && l.told > at
 }
 
 // blamed reports whether somebody was killed or stopped during the call, or so

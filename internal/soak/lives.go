@@ -22,6 +22,7 @@ type life struct {
 	told    int64 // when it was told to leave, or killed; forever if it was not
 	hard    bool  // killed
 	gone    int64
+	heard   int64 // when the last thing happened that is known from it
 	stopped []span
 }
 
@@ -45,6 +46,9 @@ func newLives(all []Record) *lives {
 		switch r.Kind {
 		case Started:
 			ls.of(r.PID).born = r.At
+		case Yielded, Confirmed, Called, Ran:
+			l := ls.of(r.PID)
+			l.heard = max(l.heard, r.At)
 		case Gone:
 			l := ls.of(r.PID)
 			l.gone, l.told = r.At, min(l.told, r.At)
