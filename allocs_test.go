@@ -21,10 +21,10 @@ import (
 // Allocations do not depend on how fast or busy the machine is, so they can be
 // held to a number. These are what was measured, and a little.
 const (
-	allocsPerLocalCall   = 14 // within the leader's process
-	allocsPerLoneCall    = 40 // from a follower, with no other call under way
-	allocsPerBatchedCall = 14 // from a follower, one of 512 under way
-	allocsPerDelivery    = 26 // an update, to one follower, with nothing else under way
+	allocsPerLocalCall   = 11 // within the leader's process
+	allocsPerLoneCall    = 25 // from a follower, with no other call under way
+	allocsPerBatchedCall = 6 // from a follower, one of 512 under way
+	allocsPerDelivery    = 24 // an update, to one follower, with nothing else under way
 )
 
 // overLoopback returns a leader and a follower that share a real port.
