@@ -157,7 +157,7 @@ func kill(pid int) string {
 func (d *doctor) name(n inspect.Name) {
 	l := n.Leadership
 	switch {
-	case n.Trouble != "" && stopped(n.Leader.PID):
+	case l == nil && stopped(n.Leader.PID):
 		d.find(levelError, "hung", n.Name, peer(n.Leader)+" leads and is stopped, by a signal or a debugger", resume(n.Leader.PID))
 	case n.Trouble != "":
 		d.find(levelError, "hung", n.Name, peer(n.Leader)+" leads and does not answer: "+n.Trouble, "look what it is busy with, or end it: "+kill(n.Leader.PID))

@@ -33,7 +33,9 @@ func TestDoctorFindsAStoppedLeaderBesideThePort(t *testing.T) {
 	w := processtest.New(t)
 	w.Start(1)
 	other := w.Spawn()
-	other.Must(processtest.Command{Op: "create", Name: "other", Port: w.Port, Centre: w.Centre.Address()})
+	create := processtest.Command{Op: "create", Name: "other", Port: w.Port, Centre: w.Centre.Address()}
+	other.Must(create)
+	w.Spawn().Must(create) // is shown the way there, so the owner of the port knows
 	stop(t, other)
 	f := one(t, diagnose(t, tl, w), "hung")
 	require.Equal(t, "other", f.Where)
