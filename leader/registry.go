@@ -25,6 +25,8 @@ type Registry struct {
 	unary   map[string]*method
 	streams map[string]*streamMethod
 	errs    []error
+
+	interceptors []Interceptor
 }
 
 var _ grpc.ServiceRegistrar = (*Registry)(nil)
@@ -62,6 +64,7 @@ func methodsOf(up Upstream) (r *Registry, err error) {
 	if s, ok := up.(Service); ok {
 		s.RegisterMethods(r)
 	}
+	r.intercept()
 	return r, r.err()
 }
 
