@@ -131,6 +131,10 @@ func (c *Client) leaderConfig(srv *server) leader.Config {
 	return leader.Config{
 		Self: c.self(), Term: srv.term(), Linger: c.opts.linger, Codec: c.opts.codec, Logger: c.log.Named("leader"),
 		Seed: c.seed(srv.archive), Save: srv.archive.save(),
+		Limits: leader.Limits{
+			Subscriptions: c.opts.limits.Subscriptions, Calls: c.opts.limits.Calls,
+			Message: c.opts.limits.Message, Key: c.opts.limits.Key,
+		},
 	}
 }
 

@@ -16,10 +16,6 @@ import (
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// maxCalls is how many calls of one follower run at once. One more is refused
-// with ResourceExhausted.
-const maxCalls = 16384
-
 // start runs run, which answers, in a goroutine of its own, unless the request
 // has expired or the leader takes no more.
 func (s *session) start(c *call, run func(*call)) {
@@ -54,14 +50,14 @@ func (c *call) answer(r *wire.Reply) {
 // enter counts c as running, or says why it must not be started.
 func (s *session) enter(c *call) (refusal *wire.Reply) {
 	s.mu.Lock()
-	full := len(s.calls) >= maxCalls
+	full := len(s.calls) >= s.l.cfg.Limits.Calls
 	if !full {
 		s.calls[c.in.ID] = c
 	}
 	s.mu.Unlock()
 	if full {
 		s.l.refused.Add(1)
-		return replyError(status.Errorf(codes.ResourceExhausted, "pid %d has %d calls under way already", s.peer.PID, maxCalls))
+		return replyError(status.Errorf(codes.ResourceExhausted, "pid %d has %d calls under way already", s.peer.PID, s.l.cfg.Limits.Calls))
 	}
 	if s.l.begin(c) {
 		s.w.Expect(1)
@@ -118,6 +114,12 @@ func (s *session) appendCalls(calls []*call) []*call {
 func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
 	c := newCall(s, f)
 	c.direct = direct
+	if refusal := s.l.cfg.Limits.exceeded(f.Method, len(f.Payload)); refusal != nil {
+		s.l.refused.Add(1)
+		c.answer(refusal)
+		c.in.Release()
+		return
+	}
 	if c.method = s.l.methods.unary[f.Method]; c.method == nil {
 		c.answer(replyError(s.l.methods.unknown(f.Method)))
 		c.in.Release()
@@ -227,8 +229,8 @@ func (c *call) encode(r *wire.Reply, in codec.Codec, result any) {
 
 // carry makes r a reply with data, which is in codec out.
 func (c *call) carry(r *wire.Reply, out codec.Codec, data []byte) {
-	if len(data) > wire.MaxMessage {
-		*r = *tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed", len(data), wire.MaxMessage))
+	if most := c.s.l.cfg.Limits.Message; len(data) > most {
+		*r = *tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed", len(data), most))
 		return
 	}
 	if c.direct != nil && out == codec.Bytes {

@@ -198,8 +198,8 @@ func (k *key) close() {
 
 // report takes an update from the upstream.
 func (k *key) report(u Update) {
-	if len(u.Data) > wire.MaxMessage {
-		k.fail(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", len(u.Data), wire.MaxMessage))
+	if most := k.l.cfg.Limits.Message; len(u.Data) > most {
+		k.fail(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", len(u.Data), most))
 		return
 	}
 	if u.Deleted {

@@ -54,6 +54,7 @@ type Config struct {
 	Seed    func(key string) (Seed, bool) // last known values; may be nil
 	Save    func(key string, u Update)    // called with what the upstream reports; does not block; may be nil
 	Records []*clusterclientv1.Record     // registrations known from before
+	Limits  Limits
 }
 
 // A Seed is the last known value of a key, from before this leadership.

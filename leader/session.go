@@ -127,9 +127,13 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 	case *clusterclientv1.RequestFrame_Cancel:
 		s.cancelCall(k.Cancel.GetId())
 	case *clusterclientv1.RequestFrame_Publish:
-		s.startPublish(k.Publish)
+		if s.within(k.Publish.GetId(), k.Publish.GetKey(), len(k.Publish.GetData())) {
+			s.startPublish(k.Publish)
+		}
 	case *clusterclientv1.RequestFrame_Register:
-		s.startRegister(k.Register)
+		if s.within(k.Register.GetId(), k.Register.GetKey(), len(k.Register.GetData())) {
+			s.startRegister(k.Register)
+		}
 	case *clusterclientv1.RequestFrame_Deregister:
 		s.startDeregister(k.Deregister)
 	}
@@ -145,6 +149,8 @@ func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 	s.mu.Unlock()
 	if sb != nil {
 		sb.key.resume(sb, f.GetKnown())
+	} else if !s.mayJoin(f) {
+		return
 	} else {
 		sb = &sub{s: s}
 		if !s.l.join(sb, f) {

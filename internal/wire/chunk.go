@@ -47,7 +47,8 @@ func (b *Batch) addChunk(field protowire.Number, id uint64, size int, lead, piec
 // An Assembler puts the chunks of one stream together. The zero value is
 // ready; it is used by the one goroutine that receives.
 type Assembler struct {
-	open map[uint64][]byte
+	open  map[uint64][]byte
+	bytes int // of the frames that are open, when they are whole
 }
 
 // A chunk is the frame of that name, taken apart by hand. Its data is part of
@@ -85,6 +86,9 @@ func (a *Assembler) Add(c chunk) (whole []byte, err error) {
 	if !ok && len(a.open) >= maxOpen {
 		return nil, fmt.Errorf("wire: more than %d large frames at once", maxOpen)
 	}
+	if !ok && len(a.open) > 0 && a.bytes+int(c.size) > maxLarge {
+		return nil, fmt.Errorf("wire: large frames of more than %d bytes at once", maxLarge)
+	}
 	need := len(have) + len(c.data)
 	if uint64(need) > c.size {
 		return nil, fmt.Errorf("wire: chunks of %d bytes for a frame of %d", need, c.size)
@@ -98,7 +102,13 @@ func (a *Assembler) Add(c chunk) (whole []byte, err error) {
 			a.open = make(map[uint64][]byte)
 		}
 		a.open[c.id] = have
+		if !ok {
+			a.bytes += int(c.size)
+		}
 		return nil, nil
+	}
+	if ok {
+		a.bytes -= int(c.size)
 	}
 	delete(a.open, c.id)
 	return have, nil

@@ -79,11 +79,19 @@ func TestAssemblerTrustsNoSize(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for id := range uint64(maxOpen) {
-		_, err := a.Add(chunkOf(id, MaxFrame, "a"))
+		_, err := a.Add(chunkOf(id, maxLarge/maxOpen, "a"))
 		require.NoError(t, err)
 	}
 	runtime.ReadMemStats(&after)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), "bytes allocated for 1024 frames of which 1 byte has come")
+
+	a = Assembler{}
+	for id := range uint64(4) {
+		_, err := a.Add(chunkOf(id, MaxFrame, "a"))
+		require.NoError(t, err)
+	}
+	_, err := a.Add(chunkOf(4, 2, "a"))
+	require.EqualError(t, err, "wire: large frames of more than 272629760 bytes at once")
 }
 
 // FuzzAssembler feeds a session whatever comes, in two batches, and checks that

@@ -25,14 +25,19 @@ type Writer struct {
 	chunkField protowire.Number
 	pull       func(*Batch)
 	bell       chan struct{} // one slot: something may be due
+	room       chan struct{} // one slot: there may be room again
 	crowd      atomic.Int64  // requests under way, see Expect
 
-	mu        sync.Mutex // guards what follows
-	queue     []*Batch   // filled in order; the last one takes more frames
-	large     []*largeFrame
-	nextChunk uint64
-	finishing bool
-	free      *Batch // to be filled again; without a buffer
+	mu         sync.Mutex    // guards what follows
+	queue      []*Batch      // filled in order; the last one takes more frames
+	large      []*largeFrame // begun; a piece of each in turn
+	later      []*largeFrame // not begun
+	begun      int           // bytes of the frames that are
+	largeBytes int           // bytes of all large frames
+	crowded    bool          // somebody waits in Room
+	nextChunk  uint64
+	finishing  bool
+	free       *Batch // to be filled again; without a buffer
 }
 
 type largeFrame struct {
@@ -56,7 +61,7 @@ func NewResponseWriter(s Stream, pull func(*Batch)) *Writer {
 }
 
 func newWriter(s Stream, chunkField protowire.Number, pull func(*Batch)) *Writer {
-	return &Writer{stream: s, chunkField: chunkField, pull: pull, bell: make(chan struct{}, 1)}
+	return &Writer{stream: s, chunkField: chunkField, pull: pull, bell: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 // Send queues frame. handed, if not nil, is set just before the frame, or the
@@ -85,10 +90,12 @@ func (w *Writer) Send(frame proto.Message, handed *atomic.Bool) {
 func (w *Writer) SendAfter(first *atomic.Bool, frame proto.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, l := range w.large {
-		if l.handed == first {
-			l.after = append(l.after, frame)
-			return
+	for _, queue := range [][]*largeFrame{w.large, w.later} {
+		for _, l := range queue {
+			if l.handed == first {
+				l.after = append(l.after, frame)
+				return
+			}
 		}
 	}
 	w.tailLocked().Add(frame)
@@ -113,7 +120,9 @@ func (w *Writer) sendLarge(l *largeFrame) {
 	w.mu.Lock()
 	w.nextChunk++
 	l.id = w.nextChunk
-	w.large = append(w.large, l)
+	w.later = append(w.later, l)
+	w.largeBytes += l.size
+	w.beginLocked()
 	w.mu.Unlock()
 	w.Wake()
 }
@@ -123,7 +132,7 @@ func (w *Writer) sendLarge(l *largeFrame) {
 func (w *Writer) Queued() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.queue) + len(w.large)
+	return len(w.queue) + len(w.large) + len(w.later)
 }
 
 // Wake makes the writer call pull soon.
@@ -209,6 +218,7 @@ func (w *Writer) next() (b *Batch, done func(), finished bool) {
 		b = w.queue[0]
 		w.queue[0] = nil
 		w.queue = w.queue[1:]
+		w.sentLocked()
 	} else {
 		b = w.batchLocked()
 	}
@@ -237,6 +247,10 @@ func (w *Writer) addChunkLocked(b *Batch) (done func()) {
 		w.large = append(w.large, l)
 		return nil
 	}
+	w.begun -= l.size
+	w.largeBytes -= l.size
+	w.sentLocked()
+	w.beginLocked()
 	if l.handed != nil {
 		b.handed = append(b.handed, l.handed)
 	}
