@@ -9,7 +9,7 @@ import (
 	"github.com/clusterclient/clusterclient/internal/large"
 )
 
-var sizes = []int{0, 1, 256 << 10, 256<<10 + 1, 1 << 20, 1<<20 + 3}
+var sizes = []int{0, 1, 64 << 10, 64<<10 + 1, 1 << 20, 1<<20 + 3}
 
 func TestClone(t *testing.T) {
 	require.Nil(t, large.Clone(nil))
@@ -37,6 +37,36 @@ func TestEqual(t *testing.T) {
 				b[i]--
 			}
 		}
+	}
+}
+
+func TestBuffer(t *testing.T) {
+	require.Zero(t, (*large.Buffer)(nil).Len(), "of a nil Buffer")
+	for _, size := range sizes {
+		want := pattern(size)
+		b := large.NewBuffer(size)
+		require.GreaterOrEqual(t, b.Cap(), size)
+		for rest := want; len(rest) > 0; {
+			n := min(len(rest), 100_000)
+			b.Write(rest[:n])
+			rest = rest[n:]
+			require.Equal(t, size-len(rest), b.Len())
+		}
+		got := b.Bytes()
+		require.True(t, bytes.Equal(want, got), "%d bytes", size)
+		if size > 0 { // it is memory like any other
+			got[0]++
+			require.NotEqual(t, want[0], got[0])
+		}
+	}
+}
+
+func BenchmarkClone(b *testing.B) {
+	data := make([]byte, 64<<20)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = large.Clone(data)
 	}
 }
 

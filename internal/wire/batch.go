@@ -14,9 +14,11 @@ const (
 	// a second, and make whoever is behind them wait.
 	batchSize = 16 << 10
 
-	// chunkSize is the size of a frame above which it is cut, and of the
-	// pieces.
+	// chunkSize is the size of a frame above which it is cut, and pieceSize that
+	// of its pieces. Smaller pieces cost more; what comes behind a larger one
+	// waits longer.
 	chunkSize = 64 << 10
+	pieceSize = 16 << 10
 
 	// Numbers of fields: "frames" in SessionRequest and SessionResponse, and
 	// "chunk" in the two kinds of frames.

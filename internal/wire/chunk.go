@@ -47,7 +47,7 @@ func (b *Batch) addChunk(field protowire.Number, id uint64, size int, lead, piec
 // An Assembler puts the chunks of one stream together. The zero value is
 // ready; it is used by the one goroutine that receives.
 type Assembler struct {
-	open  map[uint64][]byte
+	open  map[uint64]*large.Buffer
 	bytes int // of the frames that are open, when they are whole
 }
 
@@ -89,17 +89,17 @@ func (a *Assembler) Add(c chunk) (whole []byte, err error) {
 	if !ok && len(a.open) > 0 && a.bytes+int(c.size) > maxLarge {
 		return nil, fmt.Errorf("wire: large frames of more than %d bytes at once", maxLarge)
 	}
-	need := len(have) + len(c.data)
+	need := have.Len() + len(c.data)
 	if uint64(need) > c.size {
 		return nil, fmt.Errorf("wire: chunks of %d bytes for a frame of %d", need, c.size)
 	}
-	if have == nil || need > cap(have) {
+	if !ok || need > have.Cap() {
 		have = grow(have, need, int(c.size))
 	}
-	have = append(have, c.data...)
+	have.Write(c.data)
 	if uint64(need) < c.size {
 		if a.open == nil {
-			a.open = make(map[uint64][]byte)
+			a.open = make(map[uint64]*large.Buffer)
 		}
 		a.open[c.id] = have
 		if !ok {
@@ -111,14 +111,16 @@ func (a *Assembler) Add(c chunk) (whole []byte, err error) {
 		a.bytes -= int(c.size)
 	}
 	delete(a.open, c.id)
-	return have, nil
+	return have.Bytes(), nil
 }
 
-// grow returns have with room for need bytes. What has come says more than
-// what is announced, size: a peer that only announces must not make the
-// receiver take memory.
-func grow(have []byte, need, size int) []byte {
-	room := make([]byte, len(have), min(size, 16*need))
-	large.Copy(room, have)
+// grow returns what have, which may be nil, has, with room for need bytes. What
+// has come says more than what is announced, size: a peer that only announces
+// must not make the receiver take memory.
+func grow(have *large.Buffer, need, size int) *large.Buffer {
+	room := large.NewBuffer(min(size, 16*need))
+	if have != nil {
+		room.Write(have.Bytes())
+	}
 	return room
 }

@@ -123,7 +123,7 @@ func FuzzAssembler(f *testing.F) {
 		}
 		kept := 0
 		for _, have := range r.assembler.open {
-			kept += len(have)
+			kept += have.Len()
 		}
 		require.LessOrEqual(t, kept, len(first)+len(second), "bytes kept")
 	})

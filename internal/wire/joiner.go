@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc/mem"
 
+	"github.com/clusterclient/clusterclient/internal/large"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -153,6 +154,7 @@ func (j *joiner) run() {
 		if p.hold != nil {
 			p.hold.Free()
 		}
+		large.Yield()
 		j.mu.Lock()
 		j.bytes -= len(p.data) + len(p.frame)
 		if p.last {

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/clusterclient/clusterclient/internal/large"
 )
 
 // A Writer sends frames on one stream. Frames that are ready together share a
@@ -186,6 +188,9 @@ func (w *Writer) Run(ctx context.Context) error {
 		if done != nil {
 			done()
 		}
+		if len(b.piece) > 0 {
+			large.Yield()
+		}
 		w.recycle(b)
 	}
 }
@@ -239,7 +244,7 @@ func (w *Writer) next() (b *Batch, done func(), finished bool) {
 // addChunkLocked appends the next piece of the large frame whose turn it is.
 func (w *Writer) addChunkLocked(b *Batch) (done func()) {
 	l := w.large[0]
-	head, piece := l.head, l.data[:min(chunkSize, len(l.data))]
+	head, piece := l.head, l.data[:min(pieceSize, len(l.data))]
 	l.head, l.data = nil, l.data[len(piece):]
 	w.large = w.large[1:]
 	b.addChunk(w.chunkField, l.id, l.size, head, piece)

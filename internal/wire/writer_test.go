@@ -97,8 +97,8 @@ func TestWriterLetsSmallPassLarge(t *testing.T) {
 			pulled++
 		})
 		large := new(atomic.Bool)
-		w.Send(publish("large", 10*chunkSize-100), large)
-		w.Send(publish("larger", 20*chunkSize-100), nil)
+		w.Send(publish("large", 10*pieceSize-100), large)
+		w.Send(publish("larger", 20*pieceSize-100), nil)
 		w.SendAfter(large, publish("after large", 1))
 		go func() { _ = w.Run(t.Context()) }()
 		var completed []string
@@ -107,7 +107,7 @@ func TestWriterLetsSmallPassLarge(t *testing.T) {
 			synctest.Wait()
 			require.Equal(t, i >= 18, large.Load(), "large counts as handed while batch %d is being taken", i)
 			data := <-g.batches
-			require.Less(t, len(data), chunkSize+batchSize, "bytes of batch %d", i)
+			require.Less(t, len(data), pieceSize+batchSize, "bytes of batch %d", i)
 			for _, key := range keysOf(t, r, data) {
 				if !strings.HasPrefix(key, "small") && !strings.HasPrefix(key, "pulled") {
 					completed = append(completed, key+" in batch "+strconv.Itoa(i))
