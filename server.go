@@ -10,12 +10,23 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/internal/mempipe"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A connection is cut when nothing has come from the other end for cutAfter:
+// no request, and neither what its transport answers by itself, to data that it
+// has taken and to the question whether it is there, which is asked after
+// askAfter. So a process that is stopped is cut off, and one that is slow is
+// not, as long as a byte moves.
+const (
+	askAfter = 10 * time.Second
+	cutAfter = 30 * time.Second
 )
 
 // flushTimeout bounds how long a server that stops waits for peers to take
@@ -73,6 +84,7 @@ func (c *Client) newServer(term uint64, supersede func(uint64)) *server {
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.ReadBufferSize(readBuffer),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: askAfter, Timeout: cutAfter - askAfter}),
 		grpc.ConnectionTimeout(c.opts.limits.Handshake),
 		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1), // and the session's own
 		grpc.MaxHeaderListSize(maxHeader),

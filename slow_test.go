@@ -1,0 +1,103 @@
+package clusterclient_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/follower"
+)
+
+// followers counts the clients that the leader serves, its own among them.
+func followers(c *clustertest.Node) int { return len(c.Stats().Leading.Followers) }
+
+func TestSlowFollowerIsNotCutWhileBytesMove(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "0")
+		a := cluster.Start()
+		net := newStallable(cluster)
+		b := cluster.Start(net.option(), clusterclient.WithRole(clusterclient.FollowerOnly))
+		sub := mustSubscribe(t, b, "k")
+		mustYield(t, sub, "0")
+		for i := range 20 {
+			net.stall() // it says nothing, in turns with a moment in which it does
+			time.Sleep(25 * time.Second)
+			net.release()
+			time.Sleep(time.Second)
+			require.Equal(t, 2, followers(a), "after %d stalls", i+1)
+		}
+		require.Empty(t, a.Stats().Takeovers)
+		up.Set("k", "1")
+		mustYield(t, sub, "1")
+	})
+}
+
+func TestFollowerIsCutWhenNoByteMoves(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "0")
+		a := cluster.Start()
+		net := newStallable(cluster)
+		b := cluster.Start(net.option(), clusterclient.WithRole(clusterclient.FollowerOnly))
+		sub := mustSubscribe(t, b, "k")
+		mustYield(t, sub, "0")
+		net.stall()
+		time.Sleep(cutEarliest)
+		require.Equal(t, 2, followers(a), "cut too early")
+		up.Set("k", "1")
+		time.Sleep(cutLatest - cutEarliest)
+		require.Equal(t, 1, followers(a), "not cut")
+		up.Set("k", "2")
+		synctest.Wait()
+		net.release()
+		for string(mustNext(t, sub).Data) != "2" {
+		}
+		require.Equal(t, 2, followers(a))
+	})
+}
+
+// No byte for 30 s, as looked at every 10 s.
+const (
+	cutEarliest = 29 * time.Second
+	cutLatest   = 45 * time.Second
+)
+
+// What waits for a follower that reads nothing is the newest value of each key,
+// not all of them.
+func TestFollowerThatReadsNothingIsOwedTheNewestOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		const keys = 10
+		net := newStallable(cluster)
+		a := cluster.Start(net.listening())
+		b := cluster.Start(clusterclient.WithRole(clusterclient.FollowerOnly))
+		other := mustSubscribe(t, a, "0")
+		var subs []*follower.Subscription
+		for i := range keys {
+			subs = append(subs, mustSubscribe(t, b, fmt.Sprint(i)))
+			mustNext(t, subs[i])
+		}
+		mustNext(t, other)
+		net.stall()
+		big := strings.Repeat("x", 200_000)
+		for round := range 30 {
+			for i := range keys {
+				up.Set(fmt.Sprint(i), fmt.Sprint(big, round))
+			}
+			synctest.Wait()
+			require.Equal(t, fmt.Sprint(big, round), string(mustNext(t, other).Data), "what another follower gets")
+		}
+		stats := a.Stats().Leading
+		require.LessOrEqual(t, stats.Queued, keys+10, "messages that wait")
+		net.release()
+		for _, sub := range subs {
+			for string(mustNext(t, sub).Data) != big+"29" {
+			}
+		}
+		require.Greater(t, a.Stats().Leading.Conflated, uint64(20*keys), "values left out")
+	})
+}
