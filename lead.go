@@ -13,6 +13,7 @@ import (
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/backoff"
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/peercred"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -130,11 +131,24 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 func (c *Client) leaderConfig(srv *server) leader.Config {
 	return leader.Config{
 		Self: c.self(), Term: srv.term(), Linger: c.opts.linger, Codec: c.opts.codec, Logger: c.log.Named("leader"),
-		Seed: c.seed(srv.archive), Save: srv.archive.save(),
+		Seed: c.seed(srv.archive), Save: srv.archive.save(), Alive: c.alive(),
+		Joined: c.opts.joined, Left: c.opts.left,
 		Limits: leader.Limits{
 			Subscriptions: c.opts.limits.Subscriptions, Calls: c.opts.limits.Calls,
 			Message: c.opts.limits.Message, Key: c.opts.limits.Key,
 		},
+	}
+}
+
+// alive returns the function that tells whether a process of this host lives,
+// nil where nobody can tell.
+func (c *Client) alive() func(leader.Peer) bool {
+	if _, real := c.opts.network.(loopback); !real {
+		return nil
+	}
+	return func(p leader.Peer) bool {
+		now := peercred.Simulate(p.UID, p.PID).Process(p.PID)
+		return p.Started != 0 && now.Started == p.Started
 	}
 }
 

@@ -63,6 +63,8 @@ type options struct {
 	limits      Limits
 	snapshot    string
 	snapshotSet bool
+	joined      func(leader.Peer)
+	left        func(leader.Peer, error)
 }
 
 // WithUpstream says how to connect to the config centre or registry. open is
@@ -172,6 +174,15 @@ func WithCallTimeout(d time.Duration) Option { return func(o *options) { o.callT
 // changed for that long.
 func WithSnapshot(dir string) Option {
 	return func(o *options) { o.snapshot, o.snapshotSet = dir, true }
+}
+
+// WithFollowerHooks has joined called, in the process that leads, with each
+// other client that comes to follow it, and left when one has gone, with why,
+// or nil if it took its leave. Either may be nil. They are called one at a
+// time, in order, by a goroutine that holds nothing up, and not for the end of
+// the leadership itself, with which all followers go.
+func WithFollowerHooks(joined func(leader.Peer), left func(leader.Peer, error)) Option {
+	return func(o *options) { o.joined, o.left = joined, left }
 }
 
 // NoRuntimeDir makes a client do without a runtime directory when it is given

@@ -34,8 +34,9 @@ type Registration struct {
 // Register announces data, which may be empty but not nil, under key for as
 // long as this process lives, and returns when the upstream has acknowledged
 // it. Each new leader announces the newest data again. When the process dies it
-// is withdrawn after a grace of 3 s; a change of leader alone never withdraws
-// it.
+// is withdrawn after a grace of 3 s, and when it lives but has no session with
+// the leader, since it is stopped for instance, after 30 s; a change of leader
+// alone never withdraws it.
 //
 // An error of the upstream is a gRPC status with the upstream's text;
 // Unimplemented says that the upstream cannot register.

@@ -55,6 +55,9 @@ type Config struct {
 	Save    func(key string, u Update)    // called with what the upstream reports; does not block; may be nil
 	Records []*clusterclientv1.Record     // registrations known from before
 	Limits  Limits
+	Alive   func(Peer) bool               // whether the peer's process lives; may be nil
+	Joined  func(Peer)                    // called, in order, when a follower has come
+	Left    func(Peer, error)             // or gone, and why; either may be nil
 }
 
 // A Seed is the last known value of a key, from before this leadership.
@@ -102,6 +105,8 @@ type Leader struct {
 	updates  uint64        // values that keys which are gone have had
 	failures uint64        // of their watches
 	absence  string        // why there is no upstream, if there is none
+	hooks    []func()      // of the program, that are to be called
+	calling  bool          // somebody does
 	absent   bool          // and that is not about to change
 	override map[string]*Override
 }
@@ -233,6 +238,9 @@ func (l *Leader) admit(s *session) bool {
 	l.sessions[s.id] = s
 	l.links.Add(1)
 	s.welcome(l.term.Load())
+	if l.cfg.Joined != nil && !s.own() {
+		l.tellLocked(func() { l.cfg.Joined(s.peer) })
+	}
 	if l.up == nil {
 		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(l.absence)})
 	}
@@ -242,6 +250,10 @@ func (l *Leader) admit(s *session) bool {
 func (l *Leader) dismiss(s *session) {
 	l.mu.Lock()
 	delete(l.sessions, s.id)
+	if l.cfg.Left != nil && !s.own() {
+		why := s.why()
+		l.tellLocked(func() { l.cfg.Left(s.peer, why) })
+	}
 	l.mu.Unlock()
 	l.regs.ownerLeft(s.peer.Instance)
 	l.links.Done()

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -36,4 +38,11 @@ func peerFrom(p *clusterclientv1.Peer, from Origin) Peer {
 	return Peer{
 		Instance: hex.EncodeToString(p.GetInstance()), PID: int(p.GetPid()), Started: from.Started, UID: from.UID, Since: time.Now(),
 	}
+}
+
+// recorded returns p with what the system told, as records have it.
+func recorded(p *clusterclientv1.Peer, from Origin) *clusterclientv1.Peer {
+	c := proto.CloneOf(p)
+	c.Started = from.Started
+	return c
 }

@@ -12,6 +12,19 @@ import (
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
+const (
+	// absentLongest is how long a registration outlives its owner's session
+	// when the owner's process lives.
+	absentLongest = 30 * time.Second
+
+	// adoptLongest is how long after the beginning of a term registrations of
+	// the term before may hold up withdrawals, while their owners are there.
+	adoptLongest = 30 * time.Second
+
+	// waitsEvery is how often it is looked whether either is over.
+	waitsEvery = 500 * time.Millisecond
+)
+
 // registrations is what the cluster's processes announce upstream through
 // this leader. A registration belongs to a client; when the client's session
 // ends without a Deregister it gets some time to come back, then what it
@@ -24,7 +37,9 @@ type registrations struct {
 	mu     sync.Mutex // guards what follows
 	byID   map[regID]*registration
 	absent map[string]*time.Timer // grace of owners without a session
+	since  map[string]time.Time   // when those were last there
 	over   bool
+	began  time.Time
 }
 
 type regID struct {
@@ -34,16 +49,17 @@ type regID struct {
 
 type registration struct {
 	peer   *clusterclientv1.Peer
-	stored bool         // guarded by registrations.mu, as is reg
+	stored bool         // guarded by registrations.mu, as are the others
+	heir   bool         // it is from another term, and was not announced in this one
 	reg    Registration // newest acknowledged
 }
 
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
-	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer)}
+	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now()}
 	for _, rec := range known {
-		owner := peerFrom(rec.GetOwner(), Origin{UID: -1})
+		owner := peerFrom(rec.GetOwner(), Origin{UID: -1, Started: rec.GetOwner().GetStarted()})
 		rs.byID[regID{owner.Instance, rec.GetRegistration()}] = &registration{
-			peer: rec.GetOwner(), stored: true,
+			peer: rec.GetOwner(), stored: true, heir: true,
 			reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},
 		}
 		rs.startGrace(owner.Instance)
@@ -58,7 +74,25 @@ func (rs *registrations) startGrace(owner string) {
 	if rs.over || rs.absent[owner] != nil {
 		return
 	}
+	rs.since[owner] = time.Now()
 	rs.absent[owner] = time.AfterFunc(registrationGrace, func() { rs.graceOver(owner) })
+}
+
+// waitsLocked reports whether owner's registrations must stay a little longer,
+// though it has not come back: its process lives, and is only busy or stopped;
+// or what others have announced in the term before is still being announced
+// again, and nothing is withdrawn before that, lest the two cross.
+func (rs *registrations) waitsLocked(owner string) bool {
+	alive, adopting := false, false
+	for id, r := range rs.byID {
+		switch {
+		case id.owner == owner:
+			alive = alive || rs.l.cfg.Alive != nil && rs.l.cfg.Alive(r.reg.Owner)
+		case r.heir && rs.absent[id.owner] == nil:
+			adopting = true
+		}
+	}
+	return alive && time.Since(rs.since[owner]) < absentLongest || adopting && time.Since(rs.began) < adoptLongest
 }
 
 func (rs *registrations) ownerJoined(s *session) {
@@ -66,6 +100,7 @@ func (rs *registrations) ownerJoined(s *session) {
 	if t := rs.absent[s.peer.Instance]; t != nil {
 		t.Stop()
 		delete(rs.absent, s.peer.Instance)
+		delete(rs.since, s.peer.Instance)
 	}
 	all := make([]*registration, 0, len(rs.byID))
 	for _, r := range rs.byID {
@@ -101,7 +136,12 @@ func (rs *registrations) graceOver(owner string) {
 	if rs.over || rs.absent[owner] == nil {
 		return
 	}
+	if rs.waitsLocked(owner) {
+		rs.absent[owner].Reset(waitsEvery)
+		return
+	}
 	delete(rs.absent, owner)
+	delete(rs.since, owner)
 	for id, r := range rs.byID {
 		if id.owner != owner {
 			continue
@@ -173,7 +213,7 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 		return err
 	}
 	rs.mu.Lock()
-	r.reg, r.stored = reg, true
+	r.reg, r.stored, r.heir = reg, true, false
 	rs.mu.Unlock()
 	rs.tellAll(r)
 	if !rs.l.hasSession(id.owner) { // it died meanwhile

@@ -60,7 +60,7 @@ type due interface {
 func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, from Origin) *session {
 	s := &session{
 		l: l, id: newSessionID(), stream: stream,
-		peer: peerFrom(hello.GetPeer(), from), proto: hello.GetPeer(), conn: from.Conn, candidate: hello.GetCandidate(),
+		peer: peerFrom(hello.GetPeer(), from), proto: recorded(hello.GetPeer(), from), conn: from.Conn, candidate: hello.GetCandidate(),
 		ended: make(chan struct{}),
 		subs:  make(map[string]*sub),
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),

@@ -831,6 +831,9 @@ type Peer struct {
 	Pid int64 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
 	// address is where it serves, empty when it does not.
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// started is when its process was started, in ticks since the host was, as
+	// the leader has it from the system; 0 when unknown. Set in Record only.
+	Started uint64 `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"`
 	// program is the name of its executable, for people.
 	Program string `protobuf:"bytes,10,opt,name=program,proto3" json:"program,omitempty"`
 	// build is the version of this library in it, for people.
@@ -888,6 +891,13 @@ func (x *Peer) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *Peer) GetStarted() uint64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
 }
 
 func (x *Peer) GetProgram() string {
@@ -3207,11 +3217,12 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06record\x18\r \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
 	"\x05chunk\x18\x0e \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
 	"\ainquiry\x18\x14 \x01(\v2\x19.clusterclient.v1.InquiryH\x00R\ainquiryB\x06\n" +
-	"\x04kind\"~\n" +
+	"\x04kind\"\x98\x01\n" +
 	"\x04Peer\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\fR\binstance\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x18\n" +
+	"\astarted\x18\x04 \x01(\x04R\astarted\x12\x18\n" +
 	"\aprogram\x18\n" +
 	" \x01(\tR\aprogram\x12\x14\n" +
 	"\x05build\x18\v \x01(\tR\x05build\"\x9c\x02\n" +
