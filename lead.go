@@ -143,7 +143,7 @@ func (c *Client) leaderConfig(srv *server) leader.Config {
 // alive returns the function that tells whether a process of this host lives,
 // nil where nobody can tell.
 func (c *Client) alive() func(leader.Peer) bool {
-	if _, real := c.opts.network.(loopback); !real {
+	if _, ok := c.opts.network.(loopback); !ok {
 		return nil
 	}
 	return func(p leader.Peer) bool {

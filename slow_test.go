@@ -55,10 +55,17 @@ func TestFollowerIsCutWhenNoByteMoves(t *testing.T) {
 		up.Set("k", "2")
 		synctest.Wait()
 		net.release()
-		for string(mustNext(t, sub).Data) != "2" {
-		}
+		mustReach(t, sub, "2")
 		require.Equal(t, 2, followers(a))
 	})
+}
+
+// mustReach checks that sub comes to yield want.
+func mustReach(t *testing.T, sub *follower.Subscription, want string) {
+	t.Helper()
+	for got := ""; got != want; {
+		got = string(mustNext(t, sub).Data)
+	}
 }
 
 // No byte for 30 s, as looked at every 10 s.
@@ -95,8 +102,7 @@ func TestFollowerThatReadsNothingIsOwedTheNewestOnly(t *testing.T) {
 		require.LessOrEqual(t, stats.Queued, keys+10, "messages that wait")
 		net.release()
 		for _, sub := range subs {
-			for string(mustNext(t, sub).Data) != big+"29" {
-			}
+			mustReach(t, sub, big+"29")
 		}
 		require.Greater(t, a.Stats().Leading.Conflated, uint64(20*keys), "values left out")
 	})
