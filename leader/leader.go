@@ -55,9 +55,9 @@ type Config struct {
 	Save    func(key string, u Update)    // called with what the upstream reports; does not block; may be nil
 	Records []*clusterclientv1.Record     // registrations known from before
 	Limits  Limits
-	Alive   func(Peer) bool               // whether the peer's process lives; may be nil
-	Joined  func(Peer)                    // called, in order, when a follower has come
-	Left    func(Peer, error)             // or gone, and why; either may be nil
+	Alive   func(Peer) bool   // whether the peer's process lives; may be nil
+	Joined  func(Peer)        // called, in order, when a follower has come
+	Left    func(Peer, error) // or gone, and why; either may be nil
 }
 
 // A Seed is the last known value of a key, from before this leadership.
