@@ -16,6 +16,7 @@ import (
 	"github.com/clusterclient/clusterclient/internal/build"
 	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/gate"
+	"github.com/clusterclient/clusterclient/internal/lease"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -39,6 +40,7 @@ type Client struct {
 	shared   sharedDir
 	policy   *gate.Policy
 	refusals refusals // of those who connect while this client leads
+	lease    *lease.File
 
 	cancel context.CancelCauseFunc // ends the roles
 	done   chan struct{}           // closed when the last role has ended
@@ -99,7 +101,7 @@ func CreateContext(ctx context.Context, name string, port int, opts ...Option) (
 func newClient(name string, port int, o options) *Client {
 	log := o.logger.Named("clusterclient").With("cluster", name)
 	f, driver := follower.New(follower.Config{
-		Name: name, Codec: o.codec, CallTimeout: o.callTimeout, Logger: log,
+		Name: name, Codec: o.codec, CallTimeout: o.callTimeout, StaleAfter: o.staleAfter, Logger: log,
 	})
 	instance := make([]byte, 16)
 	_, _ = rand.Read(instance) // never fails
@@ -112,6 +114,7 @@ func newClient(name string, port int, o options) *Client {
 	}
 	c.status = newStatusBoard(c)
 	c.shared = newSharedDir(c)
+	c.lease = lease.New(c.shared.open, c.host(), c.address, name)
 	if _, ok := o.network.(loopback); ok {
 		c.opts.network = loopback{road{c.shared.open}}
 	}

@@ -51,6 +51,12 @@
 // socket. Names are independent: one port carries many, one process can lead
 // some and follow others, and closing one moves only that one.
 //
+// A leader that dies is replaced within milliseconds. One that neither dies nor
+// speaks, because it is stopped or hangs, keeps the port; its values turn stale
+// after [WithStaleAfter], and after [WithDeposeAfter] another process leads at
+// another address. For that the processes of a user share a directory, see
+// [WithRuntimeDir]; [Status.LeaseTrouble] says where they do not.
+//
 // # What a subscriber is promised
 //
 // For one key, the values that a subscription yields are a subsequence of what

@@ -104,7 +104,9 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 		}
 		return nil, nil, err
 	}
+	d.mu.Lock() // it may be shown out at this moment
 	g.who = who
+	d.mu.Unlock()
 	return &guestConn{Conn: conn, g: g}, g, nil
 }
 
@@ -135,12 +137,12 @@ func (d *door) wait(g *guest) {
 
 func (d *door) showOut(g *guest, why string) {
 	d.mu.Lock()
-	waits := g.place != nil
+	waits, who := g.place != nil, g.who
 	g.unplaceLocked()
 	d.mu.Unlock()
 	if waits {
 		_ = g.conn.Close()
-		d.refusals.note(g.who, errors.New(why))
+		d.refusals.note(who, errors.New(why))
 	}
 }
 

@@ -2,6 +2,8 @@ package clusterclient
 
 import (
 	"context"
+	"encoding/hex"
+	"sync"
 
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -9,23 +11,37 @@ import (
 )
 
 // follow is served by the leader that said welcome on s, until that session
-// ends.
-func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welcome) error {
+// ends. It returns a mandate when the leader hangs and this client is to take
+// its place.
+func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welcome) *mandate {
+	defer s.close()
 	who := &clusterclientv1.Peer{Instance: w.GetLeader().GetInstance(), Pid: w.GetLeader().GetPid(), Address: s.address}
 	c.term.saw(w.GetTerm(), who.GetInstance())
 	defer c.term.lose()
 	defer c.status.hold(RoleFollower, w.GetTerm(), who, nil)()
 	c.log.Info("following", "term", w.GetTerm(), "leader", describe(who))
 	c.isReady()
-	err := c.driver.Run(ctx, follower.Link{
+
+	following, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	o := &observer{c: c, leader: hex.EncodeToString(who.GetInstance()), giveUp: end}
+	var observing sync.WaitGroup
+	observing.Go(func() { o.run(following) })
+	err := c.driver.Run(following, follower.Link{
 		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
 		Term: func(term uint64) { c.raised(term, who.GetInstance()) },
 	})
 	c.status.ending(err)
-	if ctx.Err() == nil {
-		c.log.Info("leader gone", "term", w.GetTerm(), "leader", describe(who), "reason", err)
+	end(nil)
+	observing.Wait()
+	if ctx.Err() != nil {
+		if o.mandate != nil {
+			o.mandate.drop()
+		}
+		return nil
 	}
-	return nil
+	c.log.Info("leader gone", "term", w.GetTerm(), "leader", describe(who), "reason", err)
+	return o.mandate
 }
 
 // raised notes that the leadership goes on in a higher term.

@@ -19,7 +19,8 @@ type keeper struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	first  *session // the appointment; nil when this leader owns the port
+	first  *session // the appointment; nil without
+	owner  bool     // this leader has the port, or needs none
 
 	begun   sync.Once
 	running sync.WaitGroup
@@ -27,7 +28,7 @@ type keeper struct {
 }
 
 func newKeeper(c *Client, srv *server, m mandate) *keeper {
-	k := &keeper{c: c, srv: srv, bell: make(chan struct{}, 1), first: m.by}
+	k := &keeper{c: c, srv: srv, bell: make(chan struct{}, 1), first: m.by, owner: m.owner || m.lis == nil}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
 }
@@ -60,14 +61,16 @@ func (k *keeper) wait() { k.running.Wait() }
 
 // run reports until the leadership ends or the port is this leader's own.
 func (k *keeper) run() {
-	s := k.first
-	if s == nil {
+	if k.owner {
 		return
 	}
 	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
-	err := k.send(s, k.srv.term())
+	s, err, lost := k.first, error(nil), 0
+	if s != nil {
+		err = k.send(s, k.srv.term())
+	}
 	for {
-		if err == nil {
+		if s != nil && err == nil {
 			err = k.stay(s)
 		}
 		if s != nil {
@@ -77,7 +80,7 @@ func (k *keeper) run() {
 			return
 		}
 		s, err = k.c.dialSession(k.ctx, k.c.address, k.c.hello(), k.report(k.srv.term()))
-		if !errors.Is(err, errHelloLost) {
+		if lost++; !errors.Is(err, errHelloLost) || lost > 1 { // once may be an owner that has just died
 			_ = retry.Wait(k.ctx)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -33,13 +32,6 @@ const (
 	openPatience = time.Second
 )
 
-// A mandate is the right to lead for one term, and what it rests on.
-type mandate struct {
-	term uint64
-	port net.Listener // the cluster's port, or
-	by   *session     // the appointment by its owner, or, in a single process, neither
-}
-
 // Why a term can end before the client does.
 var errResigned = errors.New("resigned")
 
@@ -52,17 +44,22 @@ func (e *supersededError) Error() string { return fmt.Sprintf("term %d has begun
 func (c *Client) lead(ctx context.Context, m mandate) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	srv := c.newServer(m.term, func(by uint64) { end(&supersededError{by}) })
+	srv := c.newServer(m, func(by uint64) { end(&supersededError{by}) })
 	defer srv.stop()
-	if err := c.listen(ctx, srv, m); err != nil {
-		return err
-	}
+	defer m.tenure.release()
+	c.serveAt(srv, m)
 	defer c.status.update(func(b *statusBoard) { b.serving = "" })
 	k := newKeeper(c, srv, m)
 	defer k.wait()
 	defer k.close()
 	srv.archive = c.openArchive()
 	defer srv.archive.close()
+
+	var renewing sync.WaitGroup
+	defer renewing.Wait()
+	renew, stop := context.WithCancel(context.Background()) // goes on while the leadership is being handed over
+	defer stop()
+	renewing.Go(func() { m.tenure.run(renew, srv.term) })
 
 	up, err := c.openOrStandIn(ctx, end, srv, k)
 	if err != nil {
@@ -76,27 +73,20 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 		return c.openFailed(srv, err)
 	}
 	defer srv.archive.serve(ldr)()
+	m.tenure.handOver()
 	return c.leadOpen(ctx, end, srv, k, ldr)
 }
 
-// listen makes srv serve what the mandate rests on.
-func (c *Client) listen(ctx context.Context, srv *server, m mandate) error {
-	lis := m.port
-	switch {
-	case lis != nil:
-		srv.dir.own()
-	case m.by != nil:
-		var err error
-		if lis, err = c.opts.network.Listen(ctx, net.JoinHostPort(host, "0")); err != nil {
-			m.by.close()
-			return fmt.Errorf("listen beside %s: %w", c.address, err)
-		}
-	default:
-		return nil
+// serveAt makes srv serve what the mandate rests on.
+func (c *Client) serveAt(srv *server, m mandate) {
+	if m.lis == nil {
+		return
 	}
-	c.status.update(func(b *statusBoard) { b.serving = lis.Addr().String() })
-	srv.listen(lis)
-	return nil
+	if m.owner {
+		srv.dir.own()
+	}
+	c.status.update(func(b *statusBoard) { b.serving = m.lis.Addr().String() })
+	srv.listen(m.lis)
 }
 
 // leadOpen is the part of lead with an open upstream.
@@ -117,7 +107,8 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 		c.term.yield()
 	}
 	if _, ok := errors.AsType[*supersededError](reason); ok {
-		drain = 0 // whatever still runs here is too late
+		drain = 0      // whatever still runs here is too late
+		srv.freePort() // and the port is for the one who leads
 	}
 	c.status.ending(reason)
 	c.log.Info("leaving", "term", ldr.Term(), "reason", reason)
@@ -137,6 +128,7 @@ func (c *Client) leaderConfig(srv *server) leader.Config {
 			Subscriptions: c.opts.limits.Subscriptions, Calls: c.opts.limits.Calls,
 			Message: c.opts.limits.Message, Key: c.opts.limits.Key,
 		},
+		Beat: srv.tenure.ring, MayAct: srv.tenure.mayAct,
 	}
 }
 
@@ -165,6 +157,7 @@ func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain 
 		c.closeErr = err
 	}
 	srv.archive.close() // before the next leader reads it
+	srv.tenure.release()
 	srv.freePort()
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
@@ -192,7 +185,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 		link := follower.Link{
 			Stream:  wire.Unread(here, welcome.GetFrames()[1:]),
 			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
-			Term: func(term uint64) { c.raised(term, c.instance); k.wake() },
+			Term: func(term uint64) { c.raised(term, c.instance); srv.tenure.ring(); k.wake() },
 		}
 		link.Direct = func(reply func(*wire.Reply)) func(*wire.Call) {
 			return ldr.Direct(link.Welcome.GetSession(), reply)

@@ -30,6 +30,12 @@ const (
 	defaultMaxWait     = 30 * time.Second
 	defaultLinger      = 30 * time.Second
 	defaultCallTimeout = 30 * time.Second
+	defaultStaleAfter  = 3 * time.Second
+	defaultDeposeAfter = 10 * time.Second
+
+	// A leader is heard of once a second. What is made of its silence must
+	// allow for one beat that is late.
+	shortestSilence = 2 * time.Second
 
 	// host is the one address that is bound. A name such as "localhost" may
 	// stand for two, and then two processes could lead.
@@ -53,6 +59,8 @@ type options struct {
 	maxWait     time.Duration
 	linger      time.Duration
 	callTimeout time.Duration
+	staleAfter  time.Duration
+	deposeAfter time.Duration
 	network     Network
 	runtimeDir  string
 	peers       []int
@@ -185,6 +193,19 @@ func WithFollowerHooks(joined func(leader.Peer), left func(leader.Peer, error)) 
 	return func(o *options) { o.joined, o.left = joined, left }
 }
 
+// WithStaleAfter says how long the leader may be silent before this process
+// takes the values that it has from it for stale; the default is 3 s, the least
+// 2 s. A leader is heard of once a second.
+func WithStaleAfter(d time.Duration) Option { return func(o *options) { o.staleAfter = d } }
+
+// WithDeposeAfter says how long the leader may be silent before another process
+// takes its place, although it still holds the port: it is stopped, or hangs.
+// The default is 10 s; it must not be less than [WithStaleAfter]. Processes that
+// differ wait for the longest of the leader's and their own. It needs the
+// directory of [WithRuntimeDir]; without it such a leader stays until it goes
+// on or its process ends.
+func WithDeposeAfter(d time.Duration) Option { return func(o *options) { o.deposeAfter = d } }
+
 // NoRuntimeDir makes a client do without a runtime directory when it is given
 // to [WithRuntimeDir].
 const NoRuntimeDir = "-"
@@ -199,7 +220,7 @@ const NoRuntimeDir = "-"
 // directory for temporary files. [NoRuntimeDir] switches it off.
 //
 // A client that cannot use the directory warns once in its log, says so in
-// [Status], and does without.
+// [Status], and does without: a leader that hangs is not replaced then.
 func WithRuntimeDir(dir string) Option { return func(o *options) { o.runtimeDir = dir } }
 
 // A Network is where clients listen and dial. Package clustertest has one in
@@ -223,6 +244,7 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 	o := options{
 		codec: codec.JSON, logger: hclog.NewNullLogger(), network: loopback{},
 		maxWait: defaultMaxWait, linger: defaultLinger, callTimeout: defaultCallTimeout,
+		staleAfter: defaultStaleAfter, deposeAfter: defaultDeposeAfter,
 		single: os.Getenv("CLUSTERCLIENT_SINGLE") == "1",
 	}
 	for i, opt := range opts {
@@ -292,6 +314,10 @@ func (o *options) check() error {
 		return errors.New("WithSnapshot was given no directory")
 	case o.callTimeout <= 0:
 		return fmt.Errorf("WithCallTimeout was given %v; it must be positive", o.callTimeout)
+	case o.staleAfter < shortestSilence:
+		return fmt.Errorf("WithStaleAfter was given %v; a leader is heard of once a second, so it must be %v at least", o.staleAfter, shortestSilence)
+	case o.deposeAfter < o.staleAfter:
+		return fmt.Errorf("WithDeposeAfter was given %v; it must not be less than WithStaleAfter, %v", o.deposeAfter, o.staleAfter)
 	}
 	return nil
 }

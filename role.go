@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/lease"
 	"github.com/clusterclient/clusterclient/internal/peercred"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -29,11 +31,12 @@ const (
 
 // runRoles takes one role after the other until ctx ends.
 //
-//	          port bound, or appointed by its owner
+//	          port bound, or appointed by its owner,
+//	          or its leader hangs; and the lease claimed
 //	        ┌───────────────────────────────────────▶ lead ──┐
-//	claim ──┤                                                ├──▶ claim …
+//	claim ──┤                                          ▲     ├──▶ claim …
 //	        └───────────────────────────────────────▶ follow ┘
-//	          welcomed by a leader
+//	          welcomed by a leader                 its leader hangs
 //
 // lead and follow block for their term and undo themselves; each returns when
 // the term is over.
@@ -121,33 +124,72 @@ func (c *Client) isReady() {
 // takeRole makes one attempt to lead or to follow, and returns when the term,
 // if that came of it, is over.
 func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *stranger) error {
+	if address, ok := c.elsewhere(); ok {
+		if a, err := c.ask(ctx, address); err == nil && a.welcome != nil {
+			return c.accept(ctx, a, retry, suspect)
+		} else if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.final() {
+			return err
+		}
+	}
 	if c.opts.candidate() && !c.term.yielding() {
 		lis, err := c.opts.network.Listen(ctx, c.address)
 		if err == nil {
-			*suspect = stranger{}
-			retry.Reset()
-			return c.lead(ctx, mandate{term: c.term.next(), port: lis})
+			return c.leadAt(ctx, &mandate{term: c.term.next(), lis: lis, owner: true}, retry, suspect)
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return c.unbindable(err)
 		}
 	}
-	s, welcome, mandate, err := c.ask(ctx, c.address)
-	switch {
-	case err != nil:
-		return c.judge(err, suspect)
-	case mandate != nil:
-		*suspect = stranger{}
+	a, err := c.ask(ctx, c.address)
+	if err == nil {
+		return c.accept(ctx, a, retry, suspect)
+	}
+	switch m, claimErr := c.replaceHung(ctx); {
+	case claimErr != nil:
+		return claimErr
+	case m != nil:
 		retry.Reset()
-		return c.lead(ctx, *mandate)
+		return c.lead(ctx, *m)
+	}
+	return c.judge(err, suspect)
+}
+
+// accept takes the role that an answer to Hello gives.
+func (c *Client) accept(ctx context.Context, a answer, retry *backoff.Backoff, suspect *stranger) error {
+	if a.welcome == nil {
+		lis, err := c.listenBeside(ctx)
+		if err != nil {
+			a.s.close()
+			return err
+		}
+		return c.leadAt(ctx, &mandate{term: a.term, lis: lis, by: a.s}, retry, suspect)
 	}
 	*suspect = stranger{}
-	defer s.close()
 	if c.opts.policy == LeaderOnly {
-		return c.final(errs.LeadershipTaken, errors.New(describe(welcome.GetLeader())))
+		a.s.close()
+		return c.final(errs.LeadershipTaken, errors.New(describe(a.welcome.GetLeader())))
+	}
+	if known, leader, _ := c.term.known(); a.welcome.GetTerm() < known && string(leader) != string(a.welcome.GetLeader().GetInstance()) {
+		a.s.close()
+		return c.notLed(fmt.Errorf("%s leads in term %d, which term %d has ended", describe(a.welcome.GetLeader()), a.welcome.GetTerm(), known))
 	}
 	retry.Reset()
-	return c.follow(ctx, s, welcome)
+	m := c.follow(ctx, a.s, a.welcome)
+	if m == nil {
+		return nil
+	}
+	return c.lead(ctx, *m)
+}
+
+// leadAt leads at the address that m has, if the lease is to be had.
+func (c *Client) leadAt(ctx context.Context, m *mandate, retry *backoff.Backoff, suspect *stranger) error {
+	*suspect = stranger{}
+	if err := c.claim(ctx, m, false); err != nil {
+		m.drop()
+		return err
+	}
+	retry.Reset()
+	return c.lead(ctx, *m)
 }
 
 // unbindable explains why the port cannot be bound at all.
@@ -178,6 +220,10 @@ func (c *Client) judge(err error, suspect *stranger) error {
 		*suspect = stranger{}
 		return err
 	}
+	if owners := c.ownersOfPort(); len(owners) > 0 {
+		*suspect = stranger{}
+		return c.notAnswering(owners, err)
+	}
 	if suspect.attempts++; suspect.attempts == 1 {
 		suspect.since = time.Now()
 	}
@@ -186,6 +232,16 @@ func (c *Client) judge(err error, suspect *stranger) error {
 	}
 	return c.final(errs.ForeignListener, fmt.Errorf("%s is held by %s, which is no cluster of ours or does not answer (%d attempts, the last: %w); stop it or choose another port",
 		c.address, c.portHolder(), suspect.attempts, err))
+}
+
+// notAnswering explains what a process of the cluster that holds the port and
+// says nothing makes us wait for.
+func (c *Client) notAnswering(owners []lease.Record, err error) error {
+	i := max(0, slices.IndexFunc(owners, func(r lease.Record) bool { return r.Name == c.name }))
+	silent := c.lease.Host().Now() - owners[i].Renewed
+	return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf(
+		"%s holds the port and does not answer, its last sign of life was %v ago; after %v another process that can lead takes over, or end that process: %w",
+		c.describeHolder(owners[i]), silent.Round(time.Millisecond), max(owners[i].Valid, c.opts.deposeAfter), err)}
 }
 
 func (c *Client) nobody(err error) error {
@@ -205,41 +261,49 @@ func (c *Client) portHolder() string {
 	return p.Process(0).String()
 }
 
+// An answer is what came of Hello: a welcome, or else a term to lead in.
+type answer struct {
+	s       *session
+	welcome *clusterclientv1.Welcome
+	term    uint64
+}
+
 // ask says hello at address, and where that is redirected to, and waits for
-// an answer: a session with a leader and its welcome, or a mandate to lead.
-func (c *Client) ask(ctx context.Context, address string) (*session, *clusterclientv1.Welcome, *mandate, error) {
+// an answer.
+func (c *Client) ask(ctx context.Context, address string) (answer, error) {
 	s, err := c.dialSession(ctx, address, c.hello())
 	if err != nil {
-		return nil, nil, nil, err
+		return answer{}, err
 	}
+	defer c.watchWhileAsking(s)()
 	for first := true; ; first = false {
 		f, err := s.answer(first)
 		if err != nil {
 			s.close()
-			return nil, nil, nil, err
+			return answer{}, err
 		}
 		switch k := f.GetKind().(type) {
 		case *clusterclientv1.ResponseFrame_Pending:
 			c.status.wait(&Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %s", describe(k.Pending.GetOwner()), k.Pending.GetReason())})
 		case *clusterclientv1.ResponseFrame_Welcome:
-			return s, k.Welcome, nil, nil
+			return answer{s: s, welcome: k.Welcome}, nil
 		case *clusterclientv1.ResponseFrame_Lead:
-			return nil, nil, &mandate{term: k.Lead.GetTerm(), by: s}, nil
+			return answer{s: s, term: k.Lead.GetTerm()}, nil
 		case *clusterclientv1.ResponseFrame_Reject:
 			s.close()
-			return nil, nil, nil, c.rejection(k.Reject)
+			return answer{}, c.rejection(k.Reject)
 		case *clusterclientv1.ResponseFrame_Redirect:
 			s.close()
 			to := k.Redirect.GetLeader()
 			if address != c.address { // a leader does not redirect
-				return nil, nil, nil, errNotOurs
+				return answer{}, errNotOurs
 			}
-			s, w, m, err := c.ask(ctx, to.GetAddress())
+			a, err := c.ask(ctx, to.GetAddress())
 			if err != nil && !errors.As(err, new(*rejectedError)) && !errors.Is(err, errs.ErrPeerRefused) {
 				// Whatever is wrong there says nothing of who holds the port.
 				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: errors.New(describe(to) + " leads the name: " + err.Error())}
 			}
-			return s, w, m, err
+			return a, err
 		}
 	}
 }

@@ -49,6 +49,7 @@ type server struct {
 	granted   uint64         // term the leadership began with
 	archive   *archive       // nil without one
 	supersede func(uint64)   // ends the leadership: that term beats it
+	tenure    *tenure
 
 	mu        sync.Mutex // guards what follows
 	state     serving
@@ -67,9 +68,12 @@ type serving struct {
 	leaving bool
 }
 
-func (c *Client) newServer(term uint64, supersede func(uint64)) *server {
+func (c *Client) newServer(m mandate, supersede func(uint64)) *server {
+	if m.tenure != nil {
+		m.tenure.endsBy(supersede)
+	}
 	s := &server{
-		c: c, granted: term, supersede: supersede, local: mempipe.Listen(mempipe.Addr("local")),
+		c: c, granted: m.term, supersede: supersede, tenure: m.tenure, local: mempipe.Listen(mempipe.Addr("local")),
 		changed: make(chan struct{}),
 		state:   serving{waiting: "the upstream is being opened"},
 	}
@@ -324,6 +328,8 @@ func (v *visitor) join() error {
 			return v.refuse(clusterclientv1.Code_CODE_LEAVING, "is leaving")
 		case state.failed != nil:
 			return v.refuse(clusterclientv1.Code_CODE_UPSTREAM, "leads, but "+state.failed.Error())
+		case state.leader != nil && v.knowsBetter(state.leader.Term()):
+			return v.refuse(clusterclientv1.Code_CODE_LEAVING, "is leaving, another process leads in a higher term")
 		case state.leader != nil:
 			return endOfSession(state.leader.Serve(v.stream, v.hello, v.guest.origin()))
 		}
@@ -331,6 +337,13 @@ func (v *visitor) join() error {
 			return err
 		}
 	}
+}
+
+// knowsBetter reports whether the visitor has seen a leadership that has taken
+// this one's place. One that it has seen elsewhere, where the lease is another
+// one, only raises the term of this leadership.
+func (v *visitor) knowsBetter(term uint64) bool {
+	return v.hello.GetKnownTerm() >= term && string(v.hello.GetKnownLeader()) != string(v.s.c.instance) && v.s.tenure.renew(term) != nil
 }
 
 // endOfSession returns how gRPC is to end the stream of a session: any error

@@ -2,7 +2,9 @@ package clusterclient
 
 import (
 	"errors"
+	"time"
 
+	"github.com/clusterclient/clusterclient/internal/lease"
 	"github.com/clusterclient/clusterclient/internal/runtimedir"
 )
 
@@ -12,9 +14,14 @@ type sharedDir struct {
 	open func() (string, error)
 }
 
-// simulatedHost is a [Network] that stands for a host with a runtime directory
-// of its own. Package clustertest has one.
-type simulatedHost interface{ RuntimeDir() (string, error) }
+// simulatedHost is a [Network] that stands for a host with a runtime
+// directory, a clock and processes of its own. Package clustertest has one.
+type simulatedHost interface {
+	RuntimeDir() (string, error)
+	Now() time.Duration
+	PID() int
+	Alive(pid int) bool
+}
 
 var (
 	errNoSharedDir = errors.New("switched off")
@@ -36,6 +43,19 @@ func newSharedDir(c *Client) sharedDir {
 		c.log.Warn("doing without the directory that processes share", "error", err)
 	}
 	return d
+}
+
+// host is what the processes of this client's host agree on.
+func (c *Client) host() lease.Host {
+	if h, ok := c.opts.network.(simulatedHost); ok {
+		return lease.Host{Now: h.Now, Self: lease.Process{PID: h.PID()}, Look: func(p lease.Process) lease.State {
+			if h.Alive(p.PID) {
+				return lease.Runs
+			}
+			return lease.Gone
+		}}
+	}
+	return lease.System()
 }
 
 // describe returns the directory, or why there is none.

@@ -3,6 +3,7 @@ package clusterclient
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
@@ -67,6 +68,10 @@ type Status struct {
 	// in RuntimeDirTrouble.
 	RuntimeDir        string `json:"runtime_dir,omitempty"`
 	RuntimeDirTrouble string `json:"runtime_dir_trouble,omitempty"`
+
+	// LeaseTrouble is why another process would not take the leader's place
+	// if that hung, see [WithDeposeAfter]; empty when one would.
+	LeaseTrouble string `json:"lease_trouble,omitempty"`
 
 	// Keys and Subscriptions count what this process holds, StaleKeys the
 	// keys whose value is stale now.
@@ -160,6 +165,13 @@ func (b *statusBoard) waitsFor() error {
 	return b.waiting
 }
 
+// leaderTerm returns the term of the role that is held, 0 between terms.
+func (b *statusBoard) leaderTerm() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.term
+}
+
 func (b *statusBoard) servedAt() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -198,6 +210,9 @@ func (c *Client) Status() Status {
 // fill adds the figures to what the board says.
 func (c *Client) fill(st *Status, l *leadership) {
 	st.RuntimeDir, st.RuntimeDirTrouble = c.shared.describe()
+	if st.Role != RoleNone && !c.opts.single {
+		st.LeaseTrouble = c.leaseTrouble()
+	}
 	own := c.driver.Stats()
 	st.Keys, st.Subscriptions, st.StaleKeys, st.Registrations = own.Keys, own.Subscriptions, own.StaleKeys, own.Registrations
 	if l == nil {
@@ -213,6 +228,22 @@ func (c *Client) fill(st *Status, l *leadership) {
 	}
 	st.Followers = max(0, len(stats.Followers)-1) // less the leader's own
 	st.Candidates = max(0, stats.Candidates-1)
+}
+
+// leaseTrouble returns why nobody here could take over from the leader, if it
+// hung.
+func (c *Client) leaseTrouble() string {
+	c.status.mu.Lock()
+	leader := c.status.leader.GetInstance()
+	c.status.mu.Unlock()
+	r, err := c.lease.Read()
+	switch {
+	case err != nil:
+		return err.Error()
+	case r.Instance != hex.EncodeToString(leader):
+		return "the leader holds no lease in the directory of this process"
+	}
+	return ""
 }
 
 // StatusChanges yields the present status and then a new one whenever the

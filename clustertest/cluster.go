@@ -136,6 +136,13 @@ func (n *Node) Kill() {
 	n.closing.Go(func() { _ = n.Close() })
 }
 
+// Freeze stops the process as SIGSTOP does; see [Host.Freeze]. What runs
+// within the process alone goes on, but nobody hears of it.
+func (n *Node) Freeze() { n.host.Freeze() }
+
+// Thaw lets the process go on, as SIGCONT does.
+func (n *Node) Thaw() { n.host.Thaw() }
+
 func (n *Node) isKilled() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -164,6 +171,9 @@ func (c *Cluster) close() {
 	c.mu.Lock()
 	nodes := slices.Clone(c.nodes)
 	c.mu.Unlock()
+	for _, n := range nodes {
+		n.Thaw()
+	}
 	for _, n := range slices.Backward(nodes) {
 		_ = n.Close()
 		n.closing.Wait()

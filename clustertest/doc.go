@@ -9,6 +9,8 @@
 //	…
 //	a.Kill() // as kill -9 would; b leads
 //
+// Freeze and Thaw do what SIGSTOP and SIGCONT would.
+//
 // All of it works in a bubble of testing/synctest, in fake time.
 //
 // The conformance suite for adapters is in package upstreamtest.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/internal/mempipe"
@@ -28,16 +29,19 @@ type Network struct {
 	mu        sync.Mutex // guards what follows
 	listeners map[string]*listener
 	ports     int
+	hosts     []*Host
 }
 
 // A Host is the network as one process sees it. It is a
 // [clusterclient.Network].
 type Host struct {
 	n    *Network
+	pid  int
 	self peercred.Peer
 
 	mu     sync.Mutex // guards what follows
 	killed bool
+	frozen chan struct{}  // nil, or closed when the process goes on
 	ends   map[int]func() // close what the process has open
 	next   int
 }
@@ -50,7 +54,61 @@ func (n *Network) Host() *Host { return n.HostOf(os.Geteuid()) }
 
 // HostOf is Host for a process of the user uid.
 func (n *Network) HostOf(uid int) *Host {
-	return &Host{n: n, self: peercred.Simulate(uid, os.Getpid()), ends: make(map[int]func())}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := &Host{n: n, pid: len(n.hosts) + 1, self: peercred.Simulate(uid, os.Getpid()), ends: make(map[int]func())}
+	n.hosts = append(n.hosts, h)
+	return h
+}
+
+// PID returns the number of the process, from 1 in the order of creation.
+func (h *Host) PID() int { return h.pid }
+
+// Alive reports whether the process called pid was not killed.
+func (h *Host) Alive(pid int) bool {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return pid > 0 && pid <= len(h.n.hosts) && !h.n.hosts[pid-1].isKilled()
+}
+
+func (h *Host) isKilled() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.killed
+}
+
+// Freeze stops the process as SIGSTOP does: it neither sends nor receives, nor
+// touches the runtime directory, and its connections and ports stay as they
+// are. Its clock goes on.
+func (h *Host) Freeze() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.frozen == nil {
+		h.frozen = make(chan struct{})
+	}
+}
+
+// Thaw lets the process go on.
+func (h *Host) Thaw() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.frozen != nil {
+		close(h.frozen)
+		h.frozen = nil
+	}
+}
+
+// wait returns when the process runs.
+func (h *Host) wait() {
+	for {
+		h.mu.Lock()
+		frozen := h.frozen
+		h.mu.Unlock()
+		if frozen == nil {
+			return
+		}
+		<-frozen
+	}
 }
 
 // Listen binds address, unless somebody has.
@@ -59,6 +117,7 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.wait()
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	if port == "0" {
@@ -82,6 +141,7 @@ func (h *Host) Listen(_ context.Context, address string) (net.Listener, error) {
 // RuntimeDir returns the directory that the processes of the host share. One
 // that was killed has it no more.
 func (h *Host) RuntimeDir() (string, error) {
+	h.wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -93,10 +153,14 @@ func (h *Host) RuntimeDir() (string, error) {
 	return h.n.Dir, nil
 }
 
+// Now is a clock that all processes of the host share.
+func (h *Host) Now() time.Duration { return time.Duration(time.Now().UnixNano()) }
+
 var errNoDir = errors.New("clustertest: the host has no runtime directory")
 
 // Dial connects to whoever listens on address.
 func (h *Host) Dial(_ context.Context, address string) (net.Conn, error) {
+	h.wait()
 	h.n.mu.Lock()
 	l := h.n.listeners[address]
 	h.n.mu.Unlock()
@@ -118,6 +182,7 @@ func (h *Host) Kill() {
 	ends := h.ends
 	h.ends = nil
 	h.mu.Unlock()
+	h.Thaw() // what still runs of it gets nowhere
 	for _, end := range ends {
 		end()
 	}
@@ -146,12 +211,13 @@ func (h *Host) conn(c net.Conn, other *Host) (net.Conn, error) {
 		_ = c.Close()
 		return nil, err
 	}
-	return &conn{Conn: c, forget: forget, own: h.self, other: other.self}, nil
+	return &conn{Conn: c, h: h, forget: forget, own: h.self, other: other.self}, nil
 }
 
 // conn is a connection that the host knows of.
 type conn struct {
 	net.Conn
+	h          *Host
 	forget     func()
 	own, other peercred.Peer
 }
@@ -163,6 +229,17 @@ func (c *conn) Ends() (own, other peercred.Peer) { return c.own, c.other }
 type dialler struct {
 	mempipe.Addr
 	h *Host
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.h.wait()
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.h.wait()
+	return c.Conn.Write(p)
 }
 
 func (c *conn) Close() error {

@@ -113,6 +113,16 @@ func (d *Driver) NoLink(reason error) {
 	}
 }
 
+// LastBeat returns when the leader was last heard of on the present link; the
+// zero time when there is none.
+func (d *Driver) LastBeat() time.Time {
+	l := d.f.state.Load().link
+	if l == nil {
+		return time.Time{}
+	}
+	return l.silence.last()
+}
+
 // Newest returns the newest value known of key.
 func (d *Driver) Newest(key string) (Value, bool) {
 	d.f.mu.Lock()

@@ -23,15 +23,12 @@ import (
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// staleAfter is how long a leader may be silent before the values it vouched
-// for count as stale.
-const staleAfter = 3 * time.Second
-
 // Config is what a [Follower] needs to know.
 type Config struct {
 	Name        string        // of the cluster, for errors
 	Codec       codec.Codec   // for plain Go values
 	CallTimeout time.Duration // of calls without a deadline
+	StaleAfter  time.Duration // silence of a leader that makes values stale
 	Logger      hclog.Logger
 }
 

@@ -11,7 +11,7 @@ import (
 const silenceGrace = time.Second
 
 // A silence notices that the leader of a link has not been heard for
-// staleAfter, and tells the keys when it begins and when it ends.
+// Config.StaleAfter, and tells the keys when it begins and when it ends.
 type silence struct {
 	f *Follower
 
@@ -26,7 +26,7 @@ func (s *silence) start(f *Follower) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.f, s.heard = f, time.Now()
-	s.timer = time.AfterFunc(staleAfter, s.begin)
+	s.timer = time.AfterFunc(f.cfg.StaleAfter, s.begin)
 }
 
 func (s *silence) stop() {
@@ -46,7 +46,7 @@ func (s *silence) begin() {
 func (s *silence) settle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	late := time.Since(s.heard) - staleAfter
+	late := time.Since(s.heard) - s.f.cfg.StaleAfter
 	switch {
 	case late < 0: // it was heard just now
 		return false
@@ -55,7 +55,7 @@ func (s *silence) settle() bool {
 		s.timer.Reset(silenceGrace)
 		return false
 	}
-	s.since = s.heard.Add(staleAfter)
+	s.since = s.heard.Add(s.f.cfg.StaleAfter)
 	return true
 }
 
@@ -64,7 +64,7 @@ func (s *silence) end() {
 	s.mu.Lock()
 	was := !s.since.IsZero()
 	s.heard, s.since, s.spent = time.Now(), time.Time{}, false
-	s.timer.Reset(staleAfter)
+	s.timer.Reset(s.f.cfg.StaleAfter)
 	s.mu.Unlock()
 	if was {
 		s.f.wakeKeys()
@@ -76,6 +76,13 @@ func (s *silence) silent() (since time.Time, silent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.since, !s.since.IsZero()
+}
+
+// last returns when the leader was last heard.
+func (s *silence) last() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
 }
 
 // wakeKeys makes every subscription look at its key again.

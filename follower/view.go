@@ -66,7 +66,7 @@ func (s *Subscription) tooStaleLocked(v *Value, g *glance) bool {
 		if s.created.After(since) {
 			since = s.created
 		}
-		if settled := since.Add(staleAfter); settled.After(limit) {
+		if settled := since.Add(s.f.cfg.StaleAfter); settled.After(limit) {
 			limit = settled
 		}
 	}

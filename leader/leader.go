@@ -58,6 +58,14 @@ type Config struct {
 	Alive   func(Peer) bool   // whether the peer's process lives; may be nil
 	Joined  func(Peer)        // called, in order, when a follower has come
 	Left    func(Peer, error) // or gone, and why; either may be nil
+
+	// Beat, if not nil, is called once a second, when the leader has looked at
+	// all that its sessions need.
+	Beat func()
+
+	// MayAct, if not nil, returns why somebody else may be leading already. It
+	// is asked before anything that others would notice.
+	MayAct func() error
 }
 
 // A Seed is the last known value of a key, from before this leadership.
@@ -186,10 +194,36 @@ func (l *Leader) beat() {
 			return
 		case <-tick.C:
 		}
+		_ = l.Stats() // takes every mutex: not in a leader that is deadlocked
+		if l.cfg.Beat != nil {
+			l.cfg.Beat()
+		}
 		for _, s := range l.allSessions() {
 			s.dueBeat()
 		}
 	}
+}
+
+// mayAct returns why somebody else may be leading already.
+func (l *Leader) mayAct() error {
+	if l.cfg.MayAct == nil {
+		return nil
+	}
+	return l.cfg.MayAct()
+}
+
+// A fence lets nothing out to other processes once somebody else may be leading.
+// What the leader's own process gets was reported before.
+type fence struct {
+	wire.Stream
+	l *Leader
+}
+
+func (f *fence) SendMsg(m any) error {
+	if err := f.l.mayAct(); err != nil {
+		return err
+	}
+	return f.Stream.SendMsg(m)
 }
 
 func (l *Leader) allSessions() []*session {
@@ -206,6 +240,9 @@ func (l *Leader) allSessions() []*session {
 // fails or the leadership ends. The first thing it sends is Welcome.
 func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello, from Origin) error {
 	l.raise(hello.GetKnownTerm(), hello.GetKnownLeader())
+	if string(hello.GetPeer().GetInstance()) != string(l.cfg.Self.GetInstance()) {
+		stream = &fence{stream, l}
+	}
 	s := newSession(l, stream, hello, from)
 	if !l.admit(s) {
 		return errLeaving
@@ -293,6 +330,9 @@ func (l *Leader) Leave(ctx context.Context, reason string) {
 // begin counts a call, or nil for those that run where they are received, as
 // running, until finish; false means that it must not be started.
 func (l *Leader) begin(c *call) bool {
+	if l.mayAct() != nil {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.leaving || l.up == nil {

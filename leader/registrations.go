@@ -150,6 +150,9 @@ func (rs *registrations) graceOver(owner string) {
 		reg := r.reg
 		rs.l.work.Go(func() {
 			retryUntil(rs.l.ctx, func(ctx context.Context) error {
+				if err := rs.l.mayAct(); err != nil {
+					return err
+				}
 				turn := rs.turns.take(id)
 				defer turn.end()
 				if err := turn.wait(ctx); err != nil {

@@ -199,7 +199,7 @@ func (sh *shift) take(f *wire.Call) {
 // it is leaving already.
 func (sh *shift) admit() bool {
 	sh.admitted = sh.admitted || sh.s.l.begin(nil)
-	return sh.admitted
+	return sh.admitted && sh.s.l.mayAct() == nil // a process may be stopped within a batch
 }
 
 // run runs the handler of c.

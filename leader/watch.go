@@ -53,7 +53,7 @@ func (k *key) watchOnce(ctx context.Context, reported func()) (err error) {
 	return k.l.up.Watch(ctx, k.name, func(u Update) {
 		mu.Lock()
 		defer mu.Unlock()
-		if !over && ctx.Err() == nil {
+		if !over && ctx.Err() == nil && k.l.mayAct() == nil {
 			reported()
 			k.report(u)
 		}

@@ -44,7 +44,7 @@ func (w *World) SpawnAs(path string) *Child {
 	var err error
 	// Nothing is heard of the process before the world knows it.
 	w.Change(func() {
-		c.Program, err = startBinary(path, AsClient, nil, c.hear, func() { w.Change(func() { c.Ended = true }) })
+		c.Program, err = startBinary(path, AsClient, c.w.env, c.hear, func() { w.Change(func() { c.Ended = true }) })
 		w.children = append(w.children, c)
 	})
 	if err != nil {

@@ -43,6 +43,7 @@ type World struct {
 	Port   int
 	Centre *Centre
 
+	env      []string // of the children
 	children []*Child
 	leaders  map[string]map[uint64]*Child // newest, by name and term
 }
@@ -60,8 +61,23 @@ func New(t testing.TB) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Centre.Close)
+	w.env = runtimeDir(t)
 	t.Cleanup(w.end)
 	return w
+}
+
+// runtimeDir is the environment that gives the children a runtime directory of
+// the test's own. A test may have chosen one already.
+func runtimeDir(t testing.TB) []string {
+	if strings.HasPrefix(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()) {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "cc") // a short name: the path of a socket has to be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return []string{"XDG_RUNTIME_DIR=" + dir}
 }
 
 // WaitFor returns once cond, which is called with the board locked, is true.

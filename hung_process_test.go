@@ -1,0 +1,93 @@
+//go:build unix
+
+package clusterclient_test
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient/internal/processtest"
+)
+
+// A leader is stopped with calls running, and goes on when another one leads.
+func TestProcessLeaderStopped(t *testing.T) {
+	w := processtest.New(t)
+	w.Centre.Set("k", "one")
+	all := w.Start(3)
+	for _, c := range all {
+		c.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+	}
+	w.Yielded(all, "s", "one")
+	old, term := w.Settled(0, all)
+	others := processtest.Without(all, old)
+	for _, c := range others {
+		c.Must(command{Op: "loop", Method: "once", Tag: "l"})
+	}
+	stopped := time.Now()
+	old.Signal(syscall.SIGSTOP)
+	next, later := w.Settled(term, others)
+	require.Greater(t, time.Since(stopped), 8*time.Second, "deposed too soon")
+	t.Logf("another one leads %v after the leader was stopped", time.Since(stopped).Round(time.Millisecond))
+	w.Centre.Set("k", "while stopped")
+	w.Yielded(others, "s", "while stopped")
+
+	late := w.Start(1)[0] // finds the new leader although the port is held
+	require.Equal(t, next.PID, processtest.Read(w, func() int { return late.Status[processtest.Name].LeaderPID }))
+	late.Kill()
+
+	old.Signal(syscall.SIGCONT)
+	w.Settled(term, all)
+	require.Equal(t, later, processtest.Read(w, func() uint64 { return old.Status[processtest.Name].Term }))
+	w.WaitFor("the new leader alone is connected upstream", func() bool { return w.Centre.Open() == 1 })
+	w.Centre.Set("k", "afterwards")
+	w.Yielded(all, "s", "afterwards")
+	for _, c := range others {
+		for _, call := range processtest.Read(w, func() []event { return slices.Clone(c.Calls["l"]) }) {
+			require.True(t, call.Err == "" || slices.Contains(call.Is, "unknown"), "pid %d: %s", c.PID, call.Err)
+		}
+	}
+}
+
+// A follower that was stopped itself does not accuse its leader.
+func TestProcessFollowerStopped(t *testing.T) {
+	w := processtest.New(t)
+	w.Centre.Set("k", "one")
+	all := w.Start(3)
+	for _, c := range all {
+		c.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+	}
+	leader, term := w.Settled(0, all)
+	follower := processtest.Without(all, leader)[0]
+	follower.Signal(syscall.SIGSTOP)
+	<-time.After(time.Duration(processtest.Rounds(20, 12)) * time.Second)
+	w.Centre.Set("k", "two")
+	follower.Signal(syscall.SIGCONT)
+	w.Yielded(all, "s", "two")
+	_, now := w.Settled(0, all)
+	require.Equal(t, term, now)
+	require.Len(t, processtest.Read(w, func() []clusterStatus { return follower.Roles[processtest.Name] }), 1, "the follower has lost its session")
+}
+
+// Busy processes are slow and nothing else.
+func TestProcessBusy(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "1")
+	w := processtest.New(t)
+	all := w.Start(3)
+	leader, term := w.Settled(0, all)
+	var done []func() event
+	for _, c := range []*child{leader, processtest.Without(all, leader)[0]} {
+		done = append(done, c.Tell(command{Op: "burn", Timeout: time.Duration(processtest.Rounds(20, 5)) * time.Second}))
+	}
+	for _, d := range done {
+		require.Empty(t, d().Err)
+	}
+	_, now := w.Settled(0, all)
+	require.Equal(t, term, now)
+	for _, c := range all {
+		require.Len(t, processtest.Read(w, func() []clusterStatus { return c.Roles[processtest.Name] }), 1, "pid %d changed its role or its session", c.PID)
+	}
+}

@@ -1,0 +1,138 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/lease"
+)
+
+// observeEvery is how often a follower looks whether its leader is alive.
+const observeEvery = 500 * time.Millisecond
+
+// An observer watches over the leader that a follower has. Death ends the
+// session; an observer is for the leader that neither dies nor speaks.
+//
+//	    beat                no beat for WithDeposeAfter, and the
+//	  ┌──────┐              lease was not renewed as long
+//	  ▼      │            ┌──────────────────────────────────▶ claim the lease:
+//	watching ─────────────┤                                    lead, or follow who does
+//	                      └──────────────────────────────────▶ give the session up
+//	                        the lease names a later leader
+//
+// What counts as silence is only time in which the observer itself was seen to
+// run: a process that was stopped, or starved, hears of all that it missed
+// before it draws a conclusion.
+type observer struct {
+	c       *Client
+	leader  string // its instance
+	giveUp  context.CancelCauseFunc
+	mandate *mandate // set when this client takes over; read after run
+
+	beat   time.Time
+	silent time.Duration
+}
+
+// run observes until ctx ends.
+func (o *observer) run(ctx context.Context) {
+	tick := time.NewTicker(observeEvery)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		o.count(now.Sub(last))
+		last = now
+		if o.silent >= o.c.opts.staleAfter {
+			o.judge(ctx)
+		}
+	}
+}
+
+// count adds the time since the last look to the leader's silence, unless the
+// leader spoke since, and no more of it than should have passed.
+func (o *observer) count(passed time.Duration) {
+	beat := o.c.driver.LastBeat()
+	if !beat.Equal(o.beat) {
+		o.beat, o.silent = beat, 0
+		return
+	}
+	o.silent += min(passed, 2*observeEvery)
+}
+
+// judge looks at the lease of a leader that is silent.
+func (o *observer) judge(ctx context.Context) {
+	r, err := o.c.lease.Read()
+	if err != nil {
+		return
+	}
+	host := o.c.lease.Host()
+	switch {
+	case r.Instance != o.leader && r.Term > o.c.status.leaderTerm() && !r.Expired(host, 0) && host.Look(r.Process) != lease.Gone:
+		o.giveUp(fmt.Errorf("it is silent, and %s leads in term %d", o.c.describeHolder(r), r.Term))
+	case r.Instance == o.leader && o.silent >= o.c.opts.deposeAfter && r.Expired(host, o.c.opts.deposeAfter):
+		o.depose(ctx, r)
+	}
+}
+
+// depose takes the place of the leader, if this client can.
+func (o *observer) depose(ctx context.Context, r lease.Record) {
+	if !o.c.opts.candidate() || o.c.term.yielding() {
+		return
+	}
+	m, err := o.c.besides(ctx, true)
+	switch {
+	case err != nil:
+		o.c.log.Debug("not taking over", "error", err)
+	case m != nil:
+		o.c.log.Warn("the leader hangs, taking over", "leader", o.c.describeHolder(r), "silent", o.silent, "term", m.term)
+		o.mandate = m
+		o.giveUp(errHangs)
+	}
+}
+
+var errHangs = errors.New("it hangs")
+
+// watchWhileAsking ends s, to which Hello was said, when the lease tells that
+// whoever is to answer hangs, or that the name is led elsewhere. It does so
+// until the function that it returns is called.
+func (c *Client) watchWhileAsking(s *session) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(renewEvery)
+		defer tick.Stop()
+		var suspected lease.Record
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			r, err := c.lease.Read()
+			host := c.lease.Host()
+			switch {
+			case err != nil || r.Vacant(host):
+			case !r.Expired(host, c.opts.deposeAfter):
+				if r.Address != s.address && r.Address != c.address {
+					s.cancel()
+				}
+			case r == suspected:
+				s.cancel()
+			default:
+				suspected = r // once more: this process may have been slow itself
+			}
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}

@@ -1,0 +1,161 @@
+package clusterclient
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"sync/atomic"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/lease"
+)
+
+// A tenure is one leadership's hold on the lease of its name. It is renewed
+// while the leader's own loop runs, and looked at before the leader acts. A
+// nil tenure is that of a leadership without a lease.
+type tenure struct {
+	c     *Client
+	bell  chan struct{} // one slot: the leader's loop has just run
+	led   atomic.Bool   // there is a leader, whose loop rings
+	until atomic.Int64  // on the host's clock; nobody takes over before
+
+	busy      chan struct{} // one slot, full while a file is read or written; guards what follows
+	record    lease.Record
+	supersede func(term uint64) // ends the leadership: that term beats it
+	released  bool
+	lost      error // why there is no lease any more; the leadership goes on without
+}
+
+var errSuperseded = errors.New("another process leads in a higher term")
+
+func (c *Client) newTenure(r lease.Record) *tenure {
+	t := &tenure{c: c, bell: make(chan struct{}, 1), busy: make(chan struct{}, 1), record: r, supersede: func(uint64) {}}
+	t.safeUntil(r)
+	return t
+}
+
+func (t *tenure) safeUntil(r lease.Record) { t.until.Store(int64(r.Renewed + r.Valid)) }
+
+// endsBy makes supersede what ends the leadership when somebody takes over.
+func (t *tenure) endsBy(supersede func(term uint64)) {
+	t.busy <- struct{}{}
+	defer func() { <-t.busy }()
+	t.supersede = supersede
+}
+
+// handOver makes the loop of the leader, which there is now, the one that
+// rings.
+func (t *tenure) handOver() {
+	if t != nil {
+		t.led.Store(true)
+	}
+}
+
+// ring makes run renew the lease.
+func (t *tenure) ring() {
+	if t == nil {
+		return
+	}
+	select {
+	case t.bell <- struct{}{}:
+	default:
+	}
+}
+
+// run renews the lease, whenever the leader's loop rings, until ctx ends.
+// While the upstream is being opened there is no leader, and run rings itself.
+// Renewing has a goroutine of its own so that a slow disk does not make the
+// leader look hung.
+func (t *tenure) run(ctx context.Context, term func() uint64) {
+	if t == nil {
+		return
+	}
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if t.led.Load() {
+				continue
+			}
+		case <-t.bell:
+		case <-ctx.Done():
+			return
+		}
+		if err := t.renew(term()); err != nil && !errors.Is(err, errSuperseded) {
+			t.c.log.Warn("lease not renewed, trying again", "error", err)
+		}
+	}
+}
+
+// mayAct returns why somebody else may be leading. As long as the lease is
+// valid nobody can, and nothing is asked of the disk.
+func (t *tenure) mayAct() error {
+	if t == nil || int64(t.c.lease.Host().Now()) < t.until.Load() {
+		return nil
+	}
+	return t.renew(0)
+}
+
+// renew renews the lease in the term given, if that has grown. When another
+// process has taken it over, the leadership ends.
+func (t *tenure) renew(term uint64) error {
+	if t == nil {
+		return nil
+	}
+	t.busy <- struct{}{}
+	defer func() { <-t.busy }()
+	if t.released {
+		return errSuperseded
+	}
+	next := t.record
+	next.Term = max(next.Term, term)
+	renewed, err := t.c.lease.Renew(next)
+	switch {
+	case err == nil:
+		t.record, t.lost = renewed, nil
+		t.safeUntil(renewed)
+	case errors.Is(err, lease.ErrSuperseded):
+		t.released = true
+		t.end()
+		return errSuperseded
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		// The directory is gone, for everybody. So is the lease, and nobody
+		// can take over by it.
+		if t.lost == nil {
+			t.c.log.Warn("the lease is lost with its directory, leading without", "error", err)
+		}
+		t.lost = err
+		return nil
+	}
+	return err
+}
+
+// end ends the leadership in favour of the one that the lease tells of.
+func (t *tenure) end() {
+	term := t.record.Term + 1
+	if r, err := t.c.lease.Read(); err == nil {
+		term = max(term, r.Term)
+		if id, err := hex.DecodeString(r.Instance); err == nil {
+			t.c.term.saw(term, id)
+		}
+	}
+	t.supersede(term)
+}
+
+// release lets the next leader begin at once. It is idempotent.
+func (t *tenure) release() {
+	if t == nil {
+		return
+	}
+	t.busy <- struct{}{}
+	defer func() { <-t.busy }()
+	if t.released {
+		return
+	}
+	t.released = true
+	if err := t.c.lease.Release(t.record); err != nil {
+		t.c.log.Debug("lease not released", "error", err)
+	}
+}
