@@ -107,6 +107,10 @@
 // the call, the call ends at once with [ErrOutcomeUnknown], unless the method
 // was registered as [leader.Idempotent]: then the next leader runs it.
 //
+// A method can have a policy in the leader: identical calls under way share one
+// run ([leader.Coalesce]) and for some time its result ([leader.CacheFor]), and
+// no more than so many run at once ([leader.Limit]).
+//
 // # What a registrant is promised
 //
 // Publish is one acknowledged write. Register announces something upstream for

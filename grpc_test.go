@@ -125,7 +125,7 @@ func overStub(t *testing.T, test func(t *testing.T, e *env, s *echoService, stub
 		s = new(echoService)
 		e.Up.Methods = func(r *leader.Registry) {
 			testprotov1.RegisterEchoServiceServer(r, s)
-			r.SetIdempotent(testprotov1.EchoService_Echo_FullMethodName)
+			r.Configure(testprotov1.EchoService_Echo_FullMethodName, leader.Idempotent())
 		}
 	})
 }

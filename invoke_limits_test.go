@@ -140,7 +140,7 @@ func TestMethodsThatCannotBeRegistered(t *testing.T) {
 		}},
 		{"empty", "a method has an empty name", func(r *leader.Registry) { leader.Handle(r, "", ok) }},
 		{"nil", `method "m" has no handler`, func(r *leader.Registry) { leader.Handle[int, int](r, "m", nil) }},
-		{"idempotent", `method "m" is marked idempotent but not registered`, func(r *leader.Registry) { r.SetIdempotent("m") }},
+		{"idempotent", `method "m" is configured but not registered`, func(r *leader.Registry) { r.Configure("m", leader.Idempotent()) }},
 		{"service", `service "clusterclient.testproto.v1.EchoService": int is not a `, func(r *leader.Registry) {
 			r.RegisterService(&testprotov1.EchoService_ServiceDesc, 1)
 		}},

@@ -77,7 +77,9 @@ func quick(e *env) {
 		if register != nil {
 			register(r)
 		}
-		r.SetQuick(r.Unary()...)
+		for _, name := range r.Unary() {
+			r.Configure(name, leader.Quick())
+		}
 	}
 }
 

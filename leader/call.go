@@ -125,15 +125,23 @@ func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
 		c.in.Release()
 		return
 	}
-	if f.Oneway {
+	switch {
+	case f.Oneway:
 		s.start(c, (*call).runOneway)
-	} else {
+	case c.method.shared != nil:
+		s.startShared(c)
+	default:
 		s.start(c, (*call).serve)
 	}
 }
 
 // serve runs the method's handler and answers.
 func (c *call) serve() {
+	if !c.method.limit.enter() {
+		c.answer(c.overLimit())
+		return
+	}
+	defer c.method.limit.leave()
 	var r wire.Reply
 	c.method.pace.measure(func() { c.run(&r) })
 	c.answer(&r)
@@ -141,6 +149,11 @@ func (c *call) serve() {
 
 // runOneway answers the call before it runs the handler.
 func (c *call) runOneway() {
+	if !c.method.limit.enter() {
+		c.answer(c.overLimit())
+		return
+	}
+	defer c.method.limit.leave()
 	c.answer(&wire.Reply{})
 	var r wire.Reply
 	c.run(&r)

@@ -41,6 +41,8 @@ type method struct {
 	invoke     func(ctx context.Context, decode func(any) error) (any, error)
 	bytes      func(ctx context.Context, arg []byte) ([]byte, error)
 	pace       pace
+	limit      limit
+	shared     *sharing // nil unless calls may share runs
 }
 
 // streamMethod is a streaming method of a gRPC service.
@@ -116,8 +118,8 @@ func Quick() MethodOption {
 }
 
 // RegisterService registers the methods of a gRPC service, streaming ones
-// included. Generated code calls it. Read-only methods can be marked with
-// [Registry.SetIdempotent] afterwards.
+// included. Generated code calls it. [Registry.Configure] gives the unary ones
+// options afterwards.
 func (r *Registry) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	if want := reflect.TypeOf(desc.HandlerType); want != nil && (impl == nil || !reflect.TypeOf(impl).Implements(want.Elem())) {
 		r.fail("service %q: %T is not a %v", desc.ServiceName, impl, want.Elem())
@@ -138,22 +140,16 @@ func (r *Registry) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 }
 
-// SetIdempotent marks methods that are registered already, by their names or,
-// for gRPC services, full names such as "/pkg.Service/Method", as [Idempotent].
-func (r *Registry) SetIdempotent(names ...string) {
-	r.mark("idempotent", Idempotent(), names)
-}
-
-// SetQuick marks methods that are registered already as [Quick].
-func (r *Registry) SetQuick(names ...string) { r.mark("quick", Quick(), names) }
-
-func (r *Registry) mark(as string, opt MethodOption, names []string) {
-	for _, name := range names {
-		if m, ok := r.unary[name]; ok {
-			opt(m)
-		} else {
-			r.fail("method %q is marked %s but not registered", name, as)
-		}
+// Configure applies opts to a method that is registered already, by its name
+// or, for a gRPC service, its full name such as "/pkg.Service/Method".
+func (r *Registry) Configure(name string, opts ...MethodOption) {
+	m, ok := r.unary[name]
+	if !ok {
+		r.fail("method %q is configured but not registered", name)
+		return
+	}
+	for _, opt := range opts {
+		opt(m)
 	}
 }
 

@@ -185,7 +185,7 @@ func (sh *shift) take(f *wire.Call) {
 		m = sh.s.l.methods.unary[f.Method]
 		sh.last = m
 	}
-	if m == nil || f.Oneway || len(f.Payload) > sh.s.l.cfg.Limits.Message || !m.pace.quick.Load() || !sh.admit() {
+	if m == nil || f.Oneway || !m.alone() || len(f.Payload) > sh.s.l.cfg.Limits.Message || !m.pace.quick.Load() || !sh.admit() {
 		f.Keep()
 		sh.s.startCall(f, nil)
 		return

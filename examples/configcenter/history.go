@@ -27,7 +27,7 @@ func (u *upstream) RegisterMethods(r *leader.Registry) {
 	u.Upstream.RegisterMethods(r)
 	configcenterv1.RegisterHistoryServiceServer(r, &u.history)
 	// It only reads: if the leader dies meanwhile, ask the next one.
-	r.SetIdempotent(configcenterv1.HistoryService_CountWrites_FullMethodName)
+	r.Configure(configcenterv1.HistoryService_CountWrites_FullMethodName, leader.Idempotent())
 }
 
 // history is an ordinary implementation of a gRPC service. It runs in the
