@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"clustertest": {".", "leader", "follower", "codec", "proto", "internal"},
 	"cmd":         {".", "leader", "follower", "inspect", "codec", "proto", "internal"},
 	"metrics":     {".", "inspect"},
+	"debugpage":   {".", "inspect"},
 
 	// What runs clients in processes of their own, for tests alone.
 	"internal/processtest": {".", "leader", "follower", "codec", "proto", "internal"},
