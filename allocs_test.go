@@ -24,7 +24,7 @@ const (
 	allocsPerLocalCall   = 11 // within the leader's process
 	allocsPerLoneCall    = 25 // from a follower, with no other call under way
 	allocsPerBatchedCall = 6  // from a follower, one of 512 under way
-	allocsPerDelivery    = 24 // an update, to one follower, with nothing else under way
+	allocsPerDelivery    = 22 // an update, to one follower, with nothing else under way
 )
 
 // overLoopback returns a leader and a follower that share a real port.
