@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -68,10 +69,10 @@ func (s *clientStream) Trailer() metadata.MD {
 
 func (s *clientStream) explain(err error, trailer metadata.MD) error {
 	switch {
+	case s.expired(err), s.caller.Err() != nil && len(trailer.Get(wire.AnsweredKey)) == 0:
+		return s.f.ended(s.caller, "stream", s.method, nil)
 	case len(trailer.Get(wire.AnsweredKey)) > 0:
 		return s.f.fail(errs.Remote, "stream", s.method, err)
-	case s.caller.Err() != nil:
-		return s.f.ended(s.caller, "stream", s.method, nil)
 	}
 	select {
 	case <-s.f.done:
@@ -79,4 +80,16 @@ func (s *clientStream) explain(err error, trailer metadata.MD) error {
 	default:
 		return s.f.fail(errs.OutcomeUnknown, "stream", s.method, fmt.Errorf("the leader was %s: %w", s.l, err))
 	}
+}
+
+// expired reports whether all that err says is that the caller's time is over,
+// which the leader learns at the same moment. What the caller gets must not
+// depend on who was first.
+func (s *clientStream) expired(err error) bool {
+	deadline, ok := s.caller.Deadline()
+	if !ok || status.Code(err) != codes.DeadlineExceeded || time.Now().Before(deadline) {
+		return false
+	}
+	<-s.caller.Done() // at once, or any moment now
+	return true
 }
