@@ -24,6 +24,7 @@ type Command struct {
 	Policy   clusterclient.RolePolicy `json:"policy,omitempty"`
 	Identity []string                 `json:"identity,omitempty"`
 	MaxWait  time.Duration            `json:"max_wait,omitempty"`
+	Depose   time.Duration            `json:"depose,omitempty"` // after this long; stale after half of it, or the least there is
 
 	Key     string        `json:"key,omitempty"`
 	Group   string        `json:"group,omitempty"`

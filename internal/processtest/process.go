@@ -171,6 +171,10 @@ func (p *childProcess) create(c Command) error {
 	if c.MaxWait > 0 {
 		opts = append(opts, clusterclient.WithMaxWait(c.MaxWait))
 	}
+	if c.Depose > 0 {
+		stale := max(c.Depose/2, 2*time.Second)
+		opts = append(opts, clusterclient.WithStaleAfter(stale), clusterclient.WithDeposeAfter(c.Depose))
+	}
 	client, err := clusterclient.Create(c.Name, c.Port, opts...)
 	if err != nil {
 		return err

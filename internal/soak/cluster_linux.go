@@ -20,6 +20,7 @@ type Config struct {
 	Keys        int           // of each name
 	ChangeEvery time.Duration // values; 0 for never
 	CallPause   time.Duration // of each caller between calls, on average; 0 for no callers
+	Depose      time.Duration // after which a leader that hangs is replaced; 0 for the default
 	SlowReader  time.Duration // pause of the slow readers among the subscribers after each value
 }
 

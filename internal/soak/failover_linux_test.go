@@ -18,14 +18,11 @@ var (
 // going. It has no threshold: that would test the machine.
 func TestFailover(t *testing.T) {
 	cfg := Config{
-		Processes: *followers + 1, Names: 1, Keys: 1,
+		Processes: *followers + 1, Names: 1, Keys: 1, Depose: *depose,
 		ChangeEvery: 20 * time.Millisecond, CallPause: *callPause,
 	}
 	all := map[string][]Failover{}
 	for _, op := range failoverKinds {
-		if op == Stop {
-			continue
-		}
 		t.Run(op, func(t *testing.T) {
 			records, err := Measure(cfg, op, *failovers)
 			require.NoError(t, err)

@@ -113,6 +113,23 @@ func (c *checker) nextFault(i int) int64 {
 	return next
 }
 
+// Tally returns how often each fault happened, in words.
+func Tally(all []Record) string {
+	times := map[string]int{}
+	for i := range all {
+		if r := &all[i]; r.Kind == Fault {
+			times[r.Op]++
+		}
+	}
+	var words []string
+	for _, op := range []string{Kill, Terminate, Resign, Stop, Burn, Outage, Older, Hang} {
+		if times[op] > 0 {
+			words = append(words, fmt.Sprintf("%s %d", op, times[op]))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
 // Summary returns the figures of failovers as a table in Markdown.
 func Summary(failovers map[string][]Failover) string {
 	var b strings.Builder

@@ -24,6 +24,10 @@ func TestFailovers(t *testing.T) {
 	require.Empty(t, Failovers(with(answered, busy)(t, goodHistory())))
 }
 
+func TestTally(t *testing.T) {
+	require.Equal(t, "kill -9 1, SIGTERM 2", Tally(goodHistory()))
+}
+
 func TestSummary(t *testing.T) {
 	var all []Failover
 	for i := range 101 {

@@ -191,7 +191,7 @@ func (p *proc) excused(e processtest.Event) bool {
 func (c *cluster) live(p *proc) {
 	ok := p.must(processtest.Command{Op: "close all, when terminated"})
 	for _, name := range p.names {
-		ok = ok && p.must(processtest.Command{Op: "create", Name: name, Port: c.port, Centre: c.centre.address, Lasting: true, MaxWait: createPatience})
+		ok = ok && p.must(processtest.Command{Op: "create", Name: name, Port: c.port, Centre: c.centre.address, Lasting: true, MaxWait: createPatience, Depose: c.cfg.Depose})
 		for i, key := range c.keysOf(name) {
 			if !ok {
 				break

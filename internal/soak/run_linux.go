@@ -14,6 +14,7 @@ type Result struct {
 	Records    []Record
 	Episodes   int
 	Faults     int
+	Tally      string // of the faults
 	Dir        string // where the history and the logs lie, if something was broken
 }
 
@@ -47,6 +48,7 @@ func Run(cfg Config, limits Limits, rules Rules, seed uint64, first int, length 
 		}
 		say("episode %d: %d faults, rest after %v", episode, faults, took.Round(time.Millisecond))
 	}
+	res.Tally = Tally(c.history.Records()) // the end is no fault
 	if err := c.leave(); err != nil {
 		return res, err
 	}

@@ -13,6 +13,7 @@ var (
 	length  = flag.Duration("soak", 0, "how long TestSoak runs, without the time at its end; 0 for a short while")
 	seed    = flag.Uint64("seed", 0, "of the faults of TestSoak; 0 for a random one")
 	episode = flag.Int("episode", 0, "the first one of TestSoak")
+	depose  = flag.Duration("depose", 3*time.Second, "after which a leader that hangs is replaced in TestSoak and TestFailover")
 	size    = flag.Int("processes", 0, "of TestSoak; 0 leaves it to the seed")
 )
 
@@ -33,12 +34,12 @@ func TestSoak(t *testing.T) {
 		*size = 8 + int(*seed%9)
 	}
 	cfg := Config{
-		Processes: *size, Names: 1, Keys: 8,
+		Processes: *size, Names: 2, Keys: 6, Depose: *depose,
 		ChangeEvery: 10 * time.Millisecond, CallPause: 30 * time.Millisecond, SlowReader: 50 * time.Millisecond,
 	}
-	limits := Limits{Length: 4 * time.Second}
+	limits := Limits{Length: 4 * time.Second, Deposed: *depose}
 	t.Logf("seed %d, %d processes, %v", *seed, *size, *length)
-	res, err := Run(cfg, limits, Rules{}, *seed, *episode, *length, t.Logf)
+	res, err := Run(cfg, limits, Rules{TermsOnce: true}, *seed, *episode, *length, t.Logf)
 	if err != nil {
 		t.Errorf("the run came to no end: %v; what is left of it is in %s", err, res.Dir)
 	}
@@ -54,5 +55,5 @@ func TestSoak(t *testing.T) {
 			res.Dir, *seed, *size, bad, *seed, *size, *episode, *length)
 		return
 	}
-	t.Logf("%d faults in %d episodes, %d records, nothing broken\n%s", res.Faults, res.Episodes, len(res.Records), Summary(Failovers(res.Records)))
+	t.Logf("%d faults in %d episodes, %d records, nothing broken: %s\n%s", res.Faults, res.Episodes, len(res.Records), res.Tally, Summary(Failovers(res.Records)))
 }
