@@ -12,9 +12,12 @@ const (
 	// failoverPatience is how long a failover may take before it is given up.
 	failoverPatience = time.Minute
 
-	// calm is how long a cluster is left alone between two faults. Who
-	// resigned lets others lead for 3 s, and there have to be some.
-	calm = 500 * time.Millisecond
+	// calm is how long a cluster is left alone between two faults.
+	calm = 100 * time.Millisecond
+
+	// calmResigned is the same after a leader resigned: it lets others lead
+	// for 3 s, and there have to be some.
+	calmResigned = 500 * time.Millisecond
 )
 
 // Measure lets the same fault hit the leader again and again, each time once
@@ -28,6 +31,9 @@ func Measure(cfg Config, op string, times int) ([]Record, error) {
 	for range times {
 		if err := c.whole(); err != nil {
 			return c.history.Records(), err
+		}
+		if op == Resign {
+			time.Sleep(calmResigned)
 		}
 		time.Sleep(calm)
 		leader := c.alive(func(p *proc) bool { return p.is(leaderRole, c.names()[0]) })
