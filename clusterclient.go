@@ -148,7 +148,7 @@ func (c *Client) Resign(ctx context.Context) error {
 	if st.Candidates == 0 {
 		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf("followers: %d, of which with an upstream: 0", st.Followers)}
 	}
-	leading.resign()
+	leading.end(errResigned)
 	for st := range c.StatusChanges(ctx) {
 		if st.Role == RoleFollower || st.Role == RoleNone && c.opts.policy == LeaderOnly && !c.closed() {
 			return nil

@@ -214,3 +214,42 @@ func (c *Client) askLeader(ctx context.Context, req *clusterclientv1.InspectRequ
 	}
 	return n, nil
 }
+
+// ResignAt makes the leader of the cluster called name, on a loopback port of
+// this host, give the leadership up, as [Client.Resign] does in its own
+// process, and returns the term that ends, without waiting for the next one.
+// With force calls under way are not waited for, and nobody else need be able
+// to lead. Only the leader's own user may do it. It fails as [Inspect] does,
+// and with a gRPC status when the leader says no. Of a leader that hangs it
+// gets no answer: its followers replace that one by themselves.
+func ResignAt(ctx context.Context, name string, port int, force bool, opts ...Option) (term uint64, err error) {
+	o, port, err := resolve(name, port, opts)
+	if err != nil {
+		return 0, err
+	}
+	c := newClient(name, port, o) // which takes no role
+	n, err := c.inspectAt(ctx, c.address, &clusterclientv1.InspectRequest{})
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(n.Names, func(have inspect.Name) bool { return have.Name == name })
+	if i < 0 {
+		return 0, &Error{Code: errs.NoLeader, Op: "resign", Name: name, Cause: fmt.Errorf("pid %d, which owns the port, knows of no leader", n.Self.PID)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	var answer error // of the leader
+	err = c.visit(ctx, "resign", n.Names[i].Leader.Address, func(conn grpc.ClientConnInterface) error {
+		resp, err := clusterclientv1.NewClusterClientServiceClient(conn).
+			Resign(ctx, &clusterclientv1.ResignRequest{Name: name, Force: force}, grpc.ForceCodecV2(wire.Codec{}))
+		term = resp.GetTerm()
+		if code := status.Code(err); code == codes.PermissionDenied || code == codes.FailedPrecondition {
+			answer, err = err, nil
+		}
+		return err
+	})
+	if answer != nil {
+		err = &Error{Code: errs.Remote, Op: "resign", Name: name, Cause: answer}
+	}
+	return term, err
+}

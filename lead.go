@@ -94,7 +94,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	term := ldr.Term()
 	c.term.saw(term, c.instance)
 	srv.setState(func(s *serving) { s.leader = ldr })
-	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, srv.dir.isOwner, func() { end(errResigned) }})()
+	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, srv.dir.isOwner, end})()
 	c.log.Info("leading", "term", term, "address", c.status.servedAt())
 
 	var own sync.WaitGroup
@@ -103,8 +103,11 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 
 	<-ctx.Done()
 	reason, drain := context.Cause(ctx), drainTimeout
-	if errors.Is(reason, errResigned) {
+	if errors.Is(reason, errResigned) || errors.Is(reason, errDeposed) {
 		c.term.yield()
+	}
+	if errors.Is(reason, errDeposed) {
+		drain = 0
 	}
 	if _, ok := errors.AsType[*supersededError](reason); ok {
 		drain = 0      // whatever still runs here is too late

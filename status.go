@@ -101,8 +101,8 @@ type UpstreamStatus struct {
 // A leadership is what a client that leads can be asked and told.
 type leadership struct {
 	*leader.Leader
-	owns   func() bool // the cluster's port
-	resign func()
+	owns func() bool        // the cluster's port
+	end  func(reason error) // the leadership
 }
 
 // statusBoard holds what the roles make known of themselves.

@@ -34,6 +34,8 @@ func commands() []command {
 		{name: "doctor", does: "find what is wrong, and say what to do", run: (*app).doctor},
 		{name: "invoke", args: []string{"METHOD"}, more: true, does: "call a method of the leader's process, with a JSON argument", run: (*app).invoke},
 		{name: "publish", args: []string{"KEY"}, more: true, does: "write a value, or what comes on standard input", run: (*app).publish},
+		{name: "resign", does: "let the leader hand over to another process, in good order", run: (*app).resign},
+		{name: "depose", does: "the same at once, whatever calls are under way", run: (*app).depose},
 		{name: "completion", args: []string{"SHELL"}, does: "print completions for bash, zsh or fish", run: (*app).completion},
 		{name: "schema", does: "print the JSON Schema of what -o json prints", run: (*app).schema},
 		{name: "complete-keys", hidden: true, run: (*app).completeKeys},

@@ -22,6 +22,8 @@ func documents() map[string]any {
 		"top":       topReport{},
 		"doctor":    doctorReport{},
 		"publish":   publishReport{},
+		"resign":    resignReport{},
+		"depose":    resignReport{},
 	}
 }
 

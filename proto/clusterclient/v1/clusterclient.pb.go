@@ -3174,6 +3174,108 @@ func (x *Finding) GetReport() []byte {
 	return nil
 }
 
+// ResignRequest asks a leader to give the leadership up.
+type ResignRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name it has to lead.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// force ends the leadership at once: calls under way are not waited for,
+	// and nobody else need be able to lead.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResignRequest) Reset() {
+	*x = ResignRequest{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResignRequest) ProtoMessage() {}
+
+func (x *ResignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
+func (*ResignRequest) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ResignRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResignRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// ResignResponse says that the leader is stepping down.
+type ResignResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// term that ends.
+	Term          uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResignResponse) Reset() {
+	*x = ResignResponse{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResignResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResignResponse) ProtoMessage() {}
+
+func (x *ResignResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
+func (*ResignResponse) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ResignResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 var File_clusterclient_v1_clusterclient_proto protoreflect.FileDescriptor
 
 const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
@@ -3376,7 +3478,12 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"1\n" +
 	"\aFinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
-	"\x06report\x18\x0f \x01(\fR\x06report*\xae\x01\n" +
+	"\x06report\x18\x0f \x01(\fR\x06report\"9\n" +
+	"\rResignRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"$\n" +
+	"\x0eResignResponse\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term*\xae\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CODE_IDENTITY_MISMATCH\x10\x01\x12\x19\n" +
@@ -3392,10 +3499,11 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\vORIGIN_LIVE\x10\x01\x12\x11\n" +
 	"\rORIGIN_MEMORY\x10\x02\x12\x13\n" +
 	"\x0fORIGIN_SNAPSHOT\x10\x03\x12\x13\n" +
-	"\x0fORIGIN_OVERRIDE\x10\x042\xba\x01\n" +
+	"\x0fORIGIN_OVERRIDE\x10\x042\x87\x02\n" +
 	"\x14ClusterClientService\x12R\n" +
 	"\aSession\x12 .clusterclient.v1.SessionRequest\x1a!.clusterclient.v1.SessionResponse(\x010\x01\x12N\n" +
-	"\aInspect\x12 .clusterclient.v1.InspectRequest\x1a!.clusterclient.v1.InspectResponseBOZMgithub.com/clusterclient/clusterclient/proto/clusterclient/v1;clusterclientv1b\x06proto3"
+	"\aInspect\x12 .clusterclient.v1.InspectRequest\x1a!.clusterclient.v1.InspectResponse\x12K\n" +
+	"\x06Resign\x12\x1f.clusterclient.v1.ResignRequest\x1a .clusterclient.v1.ResignResponseBOZMgithub.com/clusterclient/clusterclient/proto/clusterclient/v1;clusterclientv1b\x06proto3"
 
 var (
 	file_clusterclient_v1_clusterclient_proto_rawDescOnce sync.Once
@@ -3410,7 +3518,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -3452,6 +3560,8 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*InspectResponse)(nil), // 37: clusterclient.v1.InspectResponse
 	(*Inquiry)(nil),         // 38: clusterclient.v1.Inquiry
 	(*Finding)(nil),         // 39: clusterclient.v1.Finding
+	(*ResignRequest)(nil),   // 40: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 41: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -3506,10 +3616,12 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	6,  // 49: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
 	2,  // 50: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
 	36, // 51: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	3,  // 52: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	37, // 53: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	52, // [52:54] is the sub-list for method output_type
-	50, // [50:52] is the sub-list for method input_type
+	40, // 52: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 53: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	37, // 54: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	41, // 55: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	53, // [53:56] is the sub-list for method output_type
+	50, // [50:53] is the sub-list for method input_type
 	50, // [50:50] is the sub-list for extension type_name
 	50, // [50:50] is the sub-list for extension extendee
 	0,  // [0:50] is the sub-list for field type_name
@@ -3557,7 +3669,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ClusterClientService_Session_FullMethodName = "/clusterclient.v1.ClusterClientService/Session"
 	ClusterClientService_Inspect_FullMethodName = "/clusterclient.v1.ClusterClientService/Inspect"
+	ClusterClientService_Resign_FullMethodName  = "/clusterclient.v1.ClusterClientService/Resign"
 )
 
 // ClusterClientServiceClient is the client API for ClusterClientService service.
@@ -47,6 +48,9 @@ type ClusterClientServiceClient interface {
 	// Inspect tells what the client at this address knows of its cluster. It
 	// changes nothing, and needs no session.
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
+	// Resign makes the leader at this address give the leadership up. Only
+	// processes of the leader's own user may ask for it.
+	Resign(ctx context.Context, in *ResignRequest, opts ...grpc.CallOption) (*ResignResponse, error)
 }
 
 type clusterClientServiceClient struct {
@@ -80,6 +84,16 @@ func (c *clusterClientServiceClient) Inspect(ctx context.Context, in *InspectReq
 	return out, nil
 }
 
+func (c *clusterClientServiceClient) Resign(ctx context.Context, in *ResignRequest, opts ...grpc.CallOption) (*ResignResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResignResponse)
+	err := c.cc.Invoke(ctx, ClusterClientService_Resign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterClientServiceServer is the server API for ClusterClientService service.
 // All implementations must embed UnimplementedClusterClientServiceServer
 // for forward compatibility.
@@ -96,6 +110,9 @@ type ClusterClientServiceServer interface {
 	// Inspect tells what the client at this address knows of its cluster. It
 	// changes nothing, and needs no session.
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
+	// Resign makes the leader at this address give the leadership up. Only
+	// processes of the leader's own user may ask for it.
+	Resign(context.Context, *ResignRequest) (*ResignResponse, error)
 	mustEmbedUnimplementedClusterClientServiceServer()
 }
 
@@ -111,6 +128,9 @@ func (UnimplementedClusterClientServiceServer) Session(grpc.BidiStreamingServer[
 }
 func (UnimplementedClusterClientServiceServer) Inspect(context.Context, *InspectRequest) (*InspectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Inspect not implemented")
+}
+func (UnimplementedClusterClientServiceServer) Resign(context.Context, *ResignRequest) (*ResignResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resign not implemented")
 }
 func (UnimplementedClusterClientServiceServer) mustEmbedUnimplementedClusterClientServiceServer() {}
 func (UnimplementedClusterClientServiceServer) testEmbeddedByValue()                              {}
@@ -158,6 +178,24 @@ func _ClusterClientService_Inspect_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterClientService_Resign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterClientServiceServer).Resign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterClientService_Resign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterClientServiceServer).Resign(ctx, req.(*ResignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterClientService_ServiceDesc is the grpc.ServiceDesc for ClusterClientService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -168,6 +206,10 @@ var ClusterClientService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Inspect",
 			Handler:    _ClusterClientService_Inspect_Handler,
+		},
+		{
+			MethodName: "Resign",
+			Handler:    _ClusterClientService_Resign_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

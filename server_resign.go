@@ -1,0 +1,40 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/clusterclient/clusterclient/internal/peercred"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+var errDeposed = errors.New("deposed by an operator")
+
+// Resign makes this client give the leadership up, when a process of its own
+// user asks for it.
+func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest) (*clusterclientv1.ResignResponse, error) {
+	if !s.enter() {
+		return nil, errStopped
+	}
+	defer s.wg.Done()
+	if g := guestOf(ctx); g != nil && g.who.UID != peercred.Self().UID {
+		return nil, status.Errorf(codes.PermissionDenied, "only uid %d may change who leads, not uid %d", peercred.Self().UID, g.who.UID)
+	}
+	st, leading, _, _ := s.c.status.read()
+	if leading == nil || req.GetName() != s.c.name {
+		return nil, status.Errorf(codes.FailedPrecondition, "pid %d does not lead %q", st.PID, req.GetName())
+	}
+	if req.GetForce() {
+		s.c.log.Warn("deposed by an operator", "term", leading.Term())
+		leading.end(errDeposed)
+		return &clusterclientv1.ResignResponse{Term: leading.Term()}, nil
+	}
+	if st := leading.Stats(); st.Candidates <= 1 { // the leader itself
+		return nil, status.Errorf(codes.FailedPrecondition, "none of the %d followers could lead", len(st.Followers)-1)
+	}
+	leading.end(errResigned)
+	return &clusterclientv1.ResignResponse{Term: leading.Term()}, nil
+}
