@@ -40,7 +40,10 @@ func (n *brokenNetwork) Dial(ctx context.Context, address string) (net.Conn, err
 	if n.left--; n.left < 0 {
 		return c, nil
 	}
-	return &brokenConn{Conn: c, n: n, in: n.rand.IntN(20_000), out: n.rand.IntN(20_000)}, nil
+	broken := &brokenConn{Conn: c, n: n}
+	broken.in.Store(n.rand.Int64N(20_000))
+	broken.out.Store(n.rand.Int64N(20_000))
+	return broken, nil
 }
 
 func (n *brokenNetwork) piece(size int) int {
@@ -53,27 +56,29 @@ func (n *brokenNetwork) piece(size int) int {
 type brokenConn struct {
 	net.Conn
 	n       *brokenNetwork
-	in, out int // the first is used by the reader, the second by the writer
+	in, out atomic.Int64 // bytes that may still pass
 }
 
 func (c *brokenConn) Read(p []byte) (int, error) {
-	if c.in <= 0 {
+	left := int(c.in.Load())
+	if left <= 0 {
 		_ = c.Close()
 		return 0, errors.New("broken while reading")
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.n.piece(512), c.in)])
-	c.in -= n
+	n, err := c.Conn.Read(p[:min(len(p), c.n.piece(512), left)])
+	c.in.Add(-int64(n))
 	return n, err
 }
 
 func (c *brokenConn) Write(p []byte) (written int, err error) {
 	for len(p) > 0 {
-		if c.out <= 0 {
+		left := int(c.out.Load())
+		if left <= 0 {
 			_ = c.Close()
 			return written, errors.New("broken while writing")
 		}
-		n, err := c.Conn.Write(p[:min(len(p), c.n.piece(512), c.out)])
-		c.out -= n
+		n, err := c.Conn.Write(p[:min(len(p), c.n.piece(512), left)])
+		c.out.Add(-int64(n))
 		written, p = written+n, p[n:]
 		if err != nil {
 			return written, err

@@ -176,14 +176,14 @@ func TestLeaderHangsAndNobodyCanLead(t *testing.T) {
 // Two processes may differ in their patience; the longer one counts.
 func TestDeposeAfter(t *testing.T) {
 	for name, opts := range map[string][2]clusterclient.Option{
-		"of the leader":   {clusterclient.WithDeposeAfter(30 * time.Second), clusterclient.WithDeposeAfter(5 * time.Second)},
-		"of the follower": {clusterclient.WithDeposeAfter(5 * time.Second), clusterclient.WithDeposeAfter(30 * time.Second)},
+		"of the leader":   {clusterclient.WithDeposeAfter(20 * time.Second), clusterclient.WithDeposeAfter(5 * time.Second)},
+		"of the follower": {clusterclient.WithDeposeAfter(5 * time.Second), clusterclient.WithDeposeAfter(20 * time.Second)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
 				a, b := cluster.Start(opts[0]), cluster.Start(opts[1])
 				a.Freeze()
-				time.Sleep(29 * time.Second)
+				time.Sleep(19 * time.Second)
 				require.Equal(t, clusterclient.RoleFollower, b.Role())
 				time.Sleep(3 * time.Second)
 				require.Equal(t, clusterclient.RoleLeader, b.Role())
