@@ -66,11 +66,12 @@ func (c *checker) call(r *Record, runs int) {
 }
 
 // blamed reports whether somebody was killed or stopped during the call, or so
-// shortly before that its caller could not know.
+// shortly before that its caller could not know. A caller that was stopped
+// itself may write to a leader that has left meanwhile.
 func (c *checker) blamed(r *Record) bool {
 	return slices.ContainsFunc(c.lives.hard, func(at int64) bool {
 		return at > r.Began-int64(blame) && at < r.At
-	}) || slices.ContainsFunc(c.lives.stops, func(s span) bool {
+	}) || slices.ContainsFunc(extended(c.lives.stops, blame), func(s span) bool {
 		return s.overlaps(span{r.Began, r.At})
 	})
 }

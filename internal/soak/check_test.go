@@ -222,6 +222,10 @@ func TestCheckExcuses(t *testing.T) {
 		{"a withdrawal after somebody took over", "", changed(Record{Kind: Deregister, PID: 2, Key: "r/1"}, func(r *Record) {
 			r.At, r.Sent = ms(4900), ms(4900)
 		})},
+		{"a call of a process that goes on after its leader has left", "", with(
+			Record{At: ms(7900), Kind: Fault, Op: Stop, PID: 3},
+			Record{At: ms(8100), Kind: Fault, Op: Continue, PID: 3},
+			Record{At: ms(8103), Kind: Called, PID: 3, Tag: "mark", Name: "c", Call: "mark e", Began: ms(8101), Err: "outcome unknown", Is: []string{"unknown"}})},
 		{"a call whose leader was stopped for long", "", with(
 			Record{At: ms(100), Kind: Fault, Op: Stop, PID: 1},
 			Record{At: ms(900), Kind: Called, PID: 2, Tag: "mark", Name: "c", Call: "mark e", Began: ms(200), Err: "outcome unknown", Is: []string{"unknown"}},
