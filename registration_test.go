@@ -3,6 +3,7 @@ package clusterclient_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -290,5 +291,27 @@ func TestFailedRegistrationIsTakenBack(t *testing.T) {
 			u, err := e.Up.Open(ctx)
 			return undecided{u, u.(leader.Registrar)}, err
 		}))
+	})
+}
+
+// Owners that died with their leader do not wait for each other's withdrawals.
+func TestRegistrationsOfManyEndTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first := cluster.Start()
+		dying := []*clustertest.Node{first}
+		survivor := cluster.Start()
+		for range 5 {
+			dying = append(dying, cluster.Start())
+		}
+		for i, n := range dying {
+			mustRegister(t, n.Client, "dying"+strconv.Itoa(i), "1")
+		}
+		mustRegister(t, survivor.Client, "living", "1")
+		for _, n := range dying[1:] {
+			n.Kill()
+		}
+		first.Kill()
+		time.Sleep(grace + time.Second)
+		require.Equal(t, map[string]string{"living": "1"}, registered(up))
 	})
 }

@@ -148,6 +148,7 @@ func (rs *registrations) graceOver(owner string) {
 		}
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
 		reg := r.reg
+		r.heir = false // nobody waits for it to be announced again, others' withdrawals neither
 		rs.l.work.Go(func() {
 			retryUntil(rs.l.ctx, func(ctx context.Context) error {
 				if err := rs.l.mayAct(); err != nil {
