@@ -46,6 +46,8 @@ var mayImport = map[string][]string{
 	"cmd":         {".", "leader", "follower", "inspect", "codec", "proto", "internal"},
 	"metrics":     {".", "inspect"},
 	"debugpage":   {".", "inspect"},
+	"health":      {"."},
+	"hclogslog":   {},
 
 	// What runs clients in processes of their own, for tests alone.
 	"internal/processtest": {".", "leader", "follower", "codec", "proto", "internal"},
