@@ -12,17 +12,29 @@ import (
 	"bytes"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 )
 
 // piece is how much is done between two chances for others.
 const piece = 64 << 10
 
+// A Courtesy is shown by one who has much to do. The zero Courtesy is ready; it
+// is for one goroutine.
+type Courtesy struct{ enough time.Time }
+
 // Yield lets goroutines, and threads of other processes, go first that wait for
-// this processor.
-func Yield() {
+// this processor. For as long as the last one took it does nothing: among
+// threads that never rest, courtesy without end would be starvation.
+func (c *Courtesy) Yield() {
+	begun := time.Now()
+	if begun.Before(c.enough) {
+		return
+	}
 	runtime.Gosched()
 	yieldThread()
+	now := time.Now()
+	c.enough = now.Add(now.Sub(begun))
 }
 
 // Clone returns a copy of b; nil for nil.
@@ -40,19 +52,23 @@ func Equal(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false
 	}
+	var others Courtesy
 	for len(a) > piece {
 		if !bytes.Equal(a[:piece], b[:piece]) {
 			return false
 		}
 		a, b = a[piece:], b[piece:]
-		Yield()
+		others.Yield()
 	}
 	return bytes.Equal(a, b)
 }
 
 // A Buffer is memory of a fixed size that is filled from its beginning. It is
 // not cleared before: to clear 64 MiB, at once, is what takes longest.
-type Buffer struct{ b strings.Builder }
+type Buffer struct {
+	b      strings.Builder
+	others Courtesy
+}
 
 // NewBuffer returns a Buffer with room for size bytes.
 func NewBuffer(size int) *Buffer {
@@ -77,7 +93,7 @@ func (c *Buffer) Write(p []byte) {
 	for len(p) > piece {
 		c.b.Write(p[:piece])
 		p = p[piece:]
-		Yield()
+		c.others.Yield()
 	}
 	c.b.Write(p)
 }

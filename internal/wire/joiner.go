@@ -25,6 +25,7 @@ type joiner struct {
 
 	// Of the goroutine.
 	chunks Assembler
+	others large.Courtesy
 
 	mu      sync.Mutex
 	left    map[uint64]uint64 // bytes to come, by frame
@@ -154,7 +155,7 @@ func (j *joiner) run() {
 		if p.hold != nil {
 			p.hold.Free()
 		}
-		large.Yield()
+		j.others.Yield()
 		j.mu.Lock()
 		j.bytes -= len(p.data) + len(p.frame)
 		if p.last {

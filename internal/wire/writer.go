@@ -163,6 +163,7 @@ func (w *Writer) Finish() {
 // Run sends until the stream fails, ctx ends or [Writer.Finish] was called and
 // nothing is left. It is called once.
 func (w *Writer) Run(ctx context.Context) error {
+	var others large.Courtesy
 	for {
 		if w.crowd.Load() > 1 {
 			runtime.Gosched()
@@ -189,7 +190,7 @@ func (w *Writer) Run(ctx context.Context) error {
 			done()
 		}
 		if len(b.piece) > 0 {
-			large.Yield()
+			others.Yield()
 		}
 		w.recycle(b)
 	}
