@@ -110,7 +110,7 @@ func (u *Upstream) storeLocked(key string, v leader.Update) {
 	u.values[key] = v
 	for c := range u.conns {
 		for w := range c.watchers {
-			if w.key == key && !u.hung {
+			if w.key == key && !u.hung && !w.muted {
 				w.add(v)
 			}
 		}
@@ -144,7 +144,7 @@ func (u *Upstream) Hang(hung bool) {
 	u.hung = hung
 	for c := range u.conns {
 		for w := range c.watchers {
-			if !hung {
+			if !hung && !w.muted {
 				w.add(u.valueLocked(w.key))
 			}
 		}
@@ -156,6 +156,18 @@ func (u *Upstream) FailOpen(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.openErr = err
+}
+
+// Mute makes the watches that are under way go silent for good, as if the
+// connection had forgotten them. New ones work.
+func (u *Upstream) Mute() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.conns {
+		for w := range c.watchers {
+			w.muted = true
+		}
+	}
 }
 
 // HangOpen makes Open wait for its context, or lets it go on.
@@ -253,6 +265,7 @@ type connection struct {
 
 var (
 	_ leader.Upstream  = (*connection)(nil)
+	_ leader.Getter    = (*connection)(nil)
 	_ leader.Publisher = (*connection)(nil)
 	_ leader.Registrar = (*connection)(nil)
 	_ leader.Service   = (*connection)(nil)
@@ -324,6 +337,16 @@ func (c *connection) take(w *watcher) ([]leader.Update, error) {
 	return updates, nil
 }
 
+// Get returns the value of key.
+func (c *connection) Get(_ context.Context, key string) (leader.Update, error) {
+	c.u.mu.Lock()
+	defer c.u.mu.Unlock()
+	if err := cmp.Or(c.closed, c.u.watchErr); err != nil {
+		return leader.Update{}, err
+	}
+	return c.u.valueLocked(key), nil
+}
+
 // Publish sets the value of key.
 func (c *connection) Publish(_ context.Context, key string, data []byte) error {
 	c.u.mu.Lock()
@@ -384,6 +407,7 @@ type watcher struct {
 	key     string
 	bell    chan struct{} // one slot
 	updates []leader.Update
+	muted   bool
 }
 
 func (w *watcher) add(v leader.Update) {

@@ -49,10 +49,11 @@ type key struct {
 	stateSerial uint64    // counts changes of any kind
 	changed     time.Time // when the upstream reported the value; zero for one from before
 	updates     uint64    // values reported
-	failures    uint64    // how often the watch has ended by itself
-	reported    bool      // by the upstream, in this leadership
-	heard       bool      // reported, or failed, once
-	waiting     []func()  // called when heard
+	endWatch    context.CancelCauseFunc
+	failures    uint64   // how often the watch has ended by itself
+	reported    bool     // by the upstream, in this leadership
+	heard       bool     // reported, or failed, once
+	waiting     []func() // called when heard
 }
 
 // join makes sb wait for the values of f's key and starts the watch if there

@@ -55,6 +55,7 @@ type Config struct {
 	Save    func(key string, u Update)    // called with what the upstream reports; does not block; may be nil
 	Records []*clusterclientv1.Record     // registrations known from before
 	Limits  Limits
+	Reread  time.Duration     // how often each key is read again, about; 0 for never
 	Alive   func(Peer) bool   // whether the peer's process lives; may be nil
 	Joined  func(Peer)        // called, in order, when a follower has come
 	Left    func(Peer, error) // or gone, and why; either may be nil
@@ -96,6 +97,7 @@ type Leader struct {
 	term    atomic.Uint64  // changed with mu held
 	since   time.Time
 	joined  atomic.Uint64 // sessions so far
+	silent  atomic.Uint64 // watches that were
 	refused atomic.Uint64 // calls, for want of room
 	tallies [tallyShards]tally
 
@@ -146,6 +148,9 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	l.trouble.log = l.log
 	l.regs = newRegistrations(l, cfg.Records)
 	l.work.Go(l.beat)
+	if g, ok := up.(Getter); ok && cfg.Reread > 0 {
+		l.work.Go(func() { l.reread(g) })
+	}
 	return l, nil
 }
 

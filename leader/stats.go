@@ -22,6 +22,7 @@ type Stats struct {
 	Subscriptions int               `json:"subscriptions"`          // of followers, each key once for each
 	Updates       uint64            `json:"updates"`                // values that the upstream reported
 	WatchFailures uint64            `json:"watch_failures"`         // watches of the upstream that ended by themselves
+	SilentWatches uint64            `json:"silent_watches"`         // watches begun anew because they had missed something
 	Sent          uint64            `json:"sent"`                   // values sent to followers
 	Conflated     uint64            `json:"conflated"`              // values left out for a newer one
 	Delays        inspect.Histogram `json:"delays"`                 // from the upstream's report to a follower's transport
@@ -38,7 +39,7 @@ func (l *Leader) Stats() Stats {
 	l.mu.Lock()
 	st := Stats{
 		Term: l.term.Load(), Since: l.since, Keys: len(l.keys), Running: l.running, OnewayFailed: l.failed.Load(),
-		Updates: l.updates, WatchFailures: l.failures, Refused: l.refused.Load(), Methods: l.methods.stats(), Delays: l.delays(),
+		Updates: l.updates, WatchFailures: l.failures, SilentWatches: l.silent.Load(), Refused: l.refused.Load(), Methods: l.methods.stats(), Delays: l.delays(),
 	}
 	if l.up == nil {
 		st.Absent = l.absence

@@ -10,7 +10,7 @@ import (
 // to clusterclient.WithUpstream returns. Its methods are called from several
 // goroutines at once.
 //
-// An Upstream that can do more implements [Publisher], [Registrar] or
+// An Upstream that can do more implements [Getter], [Publisher], [Registrar] or
 // [Service] as well.
 type Upstream interface {
 	// Watch reports the value that key has now, and then each change of it,
@@ -42,6 +42,14 @@ type Update struct {
 
 	// Deleted is true when the key does not exist. Data is ignored then.
 	Deleted bool
+}
+
+// A Getter is an [Upstream] that can be asked for a value once. The leader does
+// so now and then, to find a watch that has gone silent.
+type Getter interface {
+	// Get returns the value that key has now; one that does not exist as
+	// deleted. Version is as Watch would report it.
+	Get(ctx context.Context, key string) (Update, error)
 }
 
 // A Publisher is an [Upstream] that can write.

@@ -14,7 +14,7 @@ import (
 func (k *key) watch(ctx context.Context) {
 	retry := backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}
 	for ctx.Err() == nil {
-		err := k.watchOnce(ctx, retry.Reset)
+		err := k.watchUntil(ctx, retry.Reset)
 		if ctx.Err() != nil {
 			return
 		}
@@ -27,6 +27,20 @@ func (k *key) watch(ctx context.Context) {
 		}
 		_ = retry.Wait(ctx)
 	}
+}
+
+// watchUntil runs one Watch, until watchAnew at the latest.
+func (k *key) watchUntil(ctx context.Context, reported func()) error {
+	watching, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	k.mu.Lock()
+	k.endWatch = end
+	k.mu.Unlock()
+	err := k.watchOnce(watching, reported)
+	if cause := context.Cause(watching); errors.Is(cause, errSilentWatch) {
+		return cause
+	}
+	return err
 }
 
 // failed counts the end of a watch.

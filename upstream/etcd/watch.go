@@ -34,6 +34,18 @@ func (u *Upstream) Watch(ctx context.Context, key string, sink func(leader.Updat
 	return fmt.Errorf("etcd: watch %q: %w", key, err)
 }
 
+// Get returns what key is now.
+func (u *Upstream) Get(ctx context.Context, key string) (leader.Update, error) {
+	resp, err := u.client.Get(ctx, u.opts.prefix+key)
+	if err != nil {
+		return leader.Update{}, fmt.Errorf("etcd: get %q: %w", key, err)
+	}
+	if len(resp.Kvs) == 0 {
+		return leader.Update{Deleted: true}, nil
+	}
+	return update(resp.Kvs[0], false), nil
+}
+
 // A watch is one call of Watch.
 type watch struct {
 	u        *Upstream
