@@ -23,6 +23,7 @@ type Command struct {
 	Lasting  bool                     `json:"lasting,omitempty"` // the connection to the centre is made anew when it is lost
 	Policy   clusterclient.RolePolicy `json:"policy,omitempty"`
 	Identity []string                 `json:"identity,omitempty"`
+	Snapshot string                   `json:"snapshot,omitempty"` // directory; "" for none
 	MaxWait  time.Duration            `json:"max_wait,omitempty"`
 	Depose   time.Duration            `json:"depose,omitempty"` // after this long; stale after half of it, or the least there is
 
@@ -49,6 +50,7 @@ type Event struct {
 	Rev     follower.Revision `json:"rev,omitzero"`
 	Version string            `json:"version,omitempty"`
 	Stale   bool              `json:"stale,omitempty"`
+	Origin  string            `json:"origin,omitempty"`
 	Deleted bool              `json:"deleted,omitempty"`
 
 	Result Whoami `json:"result,omitzero"` // answer to "invoke", and kind "call"

@@ -150,6 +150,7 @@ func statusOf(st clusterclient.Status) ClusterStatus {
 
 func (e *Event) set(v follower.Value) {
 	e.Data, e.Rev, e.Version, e.Stale, e.Deleted = string(v.Data), v.Revision, v.Version, v.Stale, v.Deleted
+	e.Origin = v.Origin.String()
 }
 
 func (p *childProcess) create(c Command) error {
@@ -167,6 +168,9 @@ func (p *childProcess) create(c Command) error {
 	}
 	if c.Identity != nil {
 		opts = append(opts, clusterclient.WithIdentity(c.Identity...))
+	}
+	if c.Snapshot != "" {
+		opts = append(opts, clusterclient.WithSnapshot(c.Snapshot))
 	}
 	if c.MaxWait > 0 {
 		opts = append(opts, clusterclient.WithMaxWait(c.MaxWait))

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"io"
 	"os"
+	"time"
 )
 
 // A system is the part of the operating system that a [Store] needs. Tests
@@ -13,6 +14,7 @@ type system struct {
 	remove func(path string) error
 	check  func(dir string) error // makes dir, and refuses one that others can write
 	lock   func(path string) (unlock func(), err error)
+	pace   time.Duration // shortest time between two writes
 }
 
 type file interface {
@@ -34,6 +36,6 @@ func osSystem() system {
 			}
 			return f, nil
 		},
-		rename: os.Rename, remove: os.Remove, check: checkDir, lock: lock,
+		rename: os.Rename, remove: os.Remove, check: checkDir, lock: lock, pace: writeEvery,
 	}
 }

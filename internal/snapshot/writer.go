@@ -101,7 +101,7 @@ func (w *writer) run() {
 		case <-w.s.quit:
 			return
 		}
-		wait := writeEvery
+		wait := w.s.os.pace
 		if err := w.write(); err != nil {
 			w.complain("snapshot not written, trying again", err)
 			wait, pause = pause, min(2*pause, retryLongest)
