@@ -13,7 +13,7 @@ func NewPaced(c *clientv3.Client, interval, timeout time.Duration, opts ...Optio
 	return newUpstream(c, pace{interval: interval, timeout: timeout, retry: 50 * time.Millisecond}, opts)
 }
 
-func (u *Upstream) Get(ctx context.Context, req GetRequest) (GetResponse, error) {
+func (u *Upstream) Read(ctx context.Context, req GetRequest) (GetResponse, error) {
 	return u.get(ctx, req)
 }
 

@@ -17,19 +17,19 @@ func TestGet(t *testing.T) {
 	s := newServer(t)
 	up := etcd.New(s.client(), etcd.WithPrefix("/app/"))
 	defer up.Close()
-	have, err := up.Get(t.Context(), etcd.GetRequest{Key: "key"})
+	have, err := up.Read(t.Context(), etcd.GetRequest{Key: "key"})
 	require.NoError(t, err)
 	require.Equal(t, etcd.GetResponse{}, have)
 
 	put, err := s.side.Put(t.Context(), "/app/key", "value")
 	require.NoError(t, err)
-	have, err = up.Get(t.Context(), etcd.GetRequest{Key: "key"})
+	have, err = up.Read(t.Context(), etcd.GetRequest{Key: "key"})
 	require.NoError(t, err)
 	require.Equal(t, etcd.GetResponse{Data: []byte("value"), Version: decimal(put.Header.Revision), Found: true}, have)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = up.Get(ctx, etcd.GetRequest{Key: "key"})
+	_, err = up.Read(ctx, etcd.GetRequest{Key: "key"})
 	require.Equal(t, codes.Canceled, status.Code(err))
 }
 

@@ -138,3 +138,23 @@ func TestClientIsTheCallers(t *testing.T) {
 	require.Error(t, err, "Get after Close, with a client that is owned")
 	require.ErrorContains(t, up.Publish(t.Context(), "key", nil), "closed")
 }
+
+func TestGetOnce(t *testing.T) {
+	s := newServer(t)
+	up := etcd.New(s.client(), etcd.WithOwnedClient())
+	defer func() { require.NoError(t, up.Close()) }()
+	v, err := up.Get(t.Context(), "key")
+	require.NoError(t, err)
+	require.True(t, v.Deleted)
+	require.NoError(t, up.Publish(t.Context(), "key", []byte("one")))
+	v, err = up.Get(t.Context(), "key")
+	require.NoError(t, err)
+	require.Equal(t, "one", string(v.Data))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	err = up.Watch(ctx, "key", func(u leader.Update) {
+		require.Equal(t, v, u, "what Watch reports")
+		cancel()
+	})
+	require.ErrorIs(t, err, context.Canceled)
+}
