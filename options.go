@@ -147,7 +147,8 @@ func WithFingerprint(fingerprint []byte) Option {
 // Protobuf messages and []byte travel as they are, whatever the codec.
 func WithCodec(c codec.Codec) Option { return func(o *options) { o.codec = c } }
 
-// WithLogger says where to log; the default is nowhere. Changes of role are
+// WithLogger says where to log; the default is nowhere. Package hclogslog makes
+// a logger of a handler of log/slog. Changes of role are
 // logged at Info, what is tried again at Warn.
 func WithLogger(l hclog.Logger) Option { return func(o *options) { o.logger = l } }
 
