@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
@@ -104,16 +105,24 @@ func (s socket) owner(err error) (Peer, error) {
 // that listens if remote is the zero AddrPort.
 func lookup(local, remote netip.AddrPort) (socket, error) {
 	s, err := diagnose(local, remote)
-	if err == nil {
-		return s, nil
-	}
-	// The answer of a kernel without socket diagnostics is the same as that
-	// for a socket which is not there. This process's own end is.
-	if _, own := diagnose(remote, local); remote.IsValid() && own == nil {
-		return socket{}, ErrGone
+	if err == nil || hasDiagnostics() {
+		return s, err
 	}
 	return readTables(local, remote)
 }
+
+// hasDiagnostics reports whether the kernel has socket diagnostics and lets
+// this process have them. Its answer if not is the same as that for a socket
+// which is not there, so it is asked, once, for one that is.
+var hasDiagnostics = sync.OnceValue(func() bool {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = lis.Close() }()
+	_, err = diagnose(lis.Addr().(*net.TCPAddr).AddrPort(), netip.AddrPort{})
+	return err == nil
+})
 
 // foreign reports whether uid stands for any user that has no number in this
 // process's user namespace.

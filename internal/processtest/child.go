@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/clusterclient/clusterclient"
 )
@@ -36,6 +37,17 @@ func (w *World) Spawn() *Child {
 // SpawnAs is Spawn for another build of the test binary.
 func (w *World) SpawnAs(path string) *Child {
 	w.T.Helper()
+	return w.spawn(path, nil)
+}
+
+// SpawnUser is Spawn for a process of another user. Only root can do that.
+func (w *World) SpawnUser(uid int) *Child {
+	w.T.Helper()
+	return w.spawn(os.Args[0], []string{fmt.Sprintf("%s=%d", userEnv, uid)})
+}
+
+func (w *World) spawn(path string, env []string) *Child {
+	w.T.Helper()
 	c := &Child{
 		Status: map[string]ClusterStatus{}, Roles: map[string][]ClusterStatus{},
 		Values: map[string][]Event{}, Confirmed: map[string]Event{}, Over: map[string]Event{}, Calls: map[string][]Event{},
@@ -44,7 +56,7 @@ func (w *World) SpawnAs(path string) *Child {
 	var err error
 	// Nothing is heard of the process before the world knows it.
 	w.Change(func() {
-		c.Program, err = startBinary(path, AsClient, c.w.env, c.hear, func() { w.Change(func() { c.Ended = true }) })
+		c.Program, err = startBinary(path, AsClient, slices.Concat(c.w.env, env), c.hear, func() { w.Change(func() { c.Ended = true }) })
 		w.children = append(w.children, c)
 	})
 	if err != nil {

@@ -27,6 +27,10 @@ type Command struct {
 	MaxWait  time.Duration            `json:"max_wait,omitempty"`
 	Depose   time.Duration            `json:"depose,omitempty"` // after this long; stale after half of it, or the least there is
 
+	Peers      []int  `json:"peers,omitempty"`
+	Secret     string `json:"secret,omitempty"`
+	RuntimeDir string `json:"runtime_dir,omitempty"`
+
 	Key     string        `json:"key,omitempty"`
 	Group   string        `json:"group,omitempty"`
 	Data    string        `json:"data,omitempty"`
@@ -75,7 +79,7 @@ var sentinels = map[string]error{
 	"closed": clusterclient.ErrClosed, "no leader": clusterclient.ErrNoLeader,
 	"taken": clusterclient.ErrLeadershipTaken, "identity": clusterclient.ErrIdentityMismatch,
 	"foreign": clusterclient.ErrForeignListener, "unknown": clusterclient.ErrOutcomeUnknown,
-	"deadline": context.DeadlineExceeded, "no candidate": clusterclient.ErrNoCandidate,
+	"deadline": context.DeadlineExceeded, "refused": clusterclient.ErrPeerRefused, "no candidate": clusterclient.ErrNoCandidate,
 }
 
 func (e *Event) fail(err error) {

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -98,6 +100,14 @@ func (p *childProcess) do(c Command, e *Event) error {
 		return p.take(c.Tag)()
 	case "close all, when terminated":
 		return p.closeWhenTerminated()
+	case "read": // a directory
+		_, err := os.ReadDir(c.Data)
+		return notPermitted(err)
+	case "replace":
+		return notPermitted(os.Rename(c.Data, c.Data+"-gone"))
+	case "weigh":
+		e.Data = weigh()
+		return nil
 	case "burn":
 		burn(c.Timeout)
 		return nil
@@ -136,12 +146,25 @@ func (p *childProcess) do(c Command, e *Event) error {
 		return client.InvokeOneway(ctx, c.Method, c.Data)
 	case "loop":
 		p.loop(client, c)
+	case "measure":
+		p99, err := measure(ctx, client, c)
+		e.Data = p99.String()
+		return err
 	case "calls":
 		p.calls(client, c)
 	default:
 		return fmt.Errorf("no operation %q", c.Op)
 	}
 	return nil
+}
+
+// notPermitted says of an error that it is what the test waits for, in the
+// words of no system.
+func notPermitted(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("not permitted: %w", err)
+	}
+	return err
 }
 
 func statusOf(st clusterclient.Status) ClusterStatus {
@@ -171,6 +194,15 @@ func (p *childProcess) create(c Command) error {
 	}
 	if c.Snapshot != "" {
 		opts = append(opts, clusterclient.WithSnapshot(c.Snapshot))
+	}
+	if c.Peers != nil {
+		opts = append(opts, clusterclient.WithPeers(c.Peers...))
+	}
+	if c.Secret != "" {
+		opts = append(opts, clusterclient.WithSecret([]byte(c.Secret)))
+	}
+	if c.RuntimeDir != "" {
+		opts = append(opts, clusterclient.WithRuntimeDir(c.RuntimeDir))
 	}
 	if c.MaxWait > 0 {
 		opts = append(opts, clusterclient.WithMaxWait(c.MaxWait))

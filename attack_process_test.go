@@ -1,0 +1,273 @@
+//go:build linux
+
+package clusterclient_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/clusterclient/clusterclient/internal/processtest"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// An attack is what one attacker does to a leader's address. It runs again and
+// again, by several at once.
+type attack struct {
+	name string
+	do   func(ctx context.Context, address string)
+}
+
+const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// emptySettings is a frame.
+const emptySettings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// connected does something with a connection and closes it.
+func connected(do func(ctx context.Context, conn net.Conn)) func(context.Context, string) {
+	return func(ctx context.Context, address string) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp4", address)
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+		do(ctx, conn)
+	}
+}
+
+// says sends what text returns and takes what comes until the end.
+func says(text func() string) func(context.Context, string) {
+	return connected(func(_ context.Context, conn net.Conn) {
+		_, _ = io.WriteString(conn, text())
+		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		_, _ = io.Copy(io.Discard, conn)
+	})
+}
+
+func randomText(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rand.IntN(256))
+	}
+	return string(b)
+}
+
+func frame(kind, flags byte, stream uint32, announced int, body string) string {
+	head := []byte{byte(announced >> 16), byte(announced >> 8), byte(announced), kind, flags}
+	return string(binary.BigEndian.AppendUint32(head, stream)) + body
+}
+
+// absurdFrames is a valid beginning and what no client sends then.
+func absurdFrames() string {
+	text := http2Preface + emptySettings
+	switch rand.IntN(6) {
+	case 0: // a frame of 16 MiB
+		text += frame(0, 0, 1, 1<<24-1, strings.Repeat("x", 1<<16))
+	case 1: // streams that are opened and reset
+		for id := uint32(1); id < 2000; id += 2 {
+			text += frame(1, 4, id, 1, "\x82") + frame(3, 0, id, 4, "\x00\x00\x00\x08")
+		}
+	case 2: // a header without an end
+		text += frame(1, 0, 1, 1, "\x82")
+		for range 200 {
+			text += frame(9, 0, 1, 1<<14, "\x00\x7f\xff\x7f"+strings.Repeat("a", 1<<14-4))
+		}
+	case 3: // settings and pings
+		for range 2000 {
+			text += frame(4, 0, 0, 6, "\x00\x04\x7f\xff\xff\xff") + frame(6, 0, 0, 8, "abcdefgh")
+		}
+	case 4: // windows that overflow
+		for range 100 {
+			text += frame(8, 0, 0, 4, "\x7f\xff\xff\xff")
+		}
+	default:
+		for range 100 {
+			n := rand.IntN(200)
+			text += frame(byte(rand.IntN(12)), byte(rand.IntN(256)), rand.Uint32N(20), n, randomText(n))
+		}
+	}
+	return text
+}
+
+// member is an attacker who says hello and then sends frames.
+func member(reads bool, frames func(id uint64) *clusterclientv1.RequestFrame) func(context.Context, string) {
+	return func(ctx context.Context, address string) {
+		conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		stream, err := clusterclientv1.NewClusterClientServiceClient(conn).Session(ctx)
+		if err != nil {
+			return
+		}
+		hello := helloFrame(1)
+		hello.GetHello().Name = processtest.Name
+		_ = stream.Send(&clusterclientv1.SessionRequest{Frames: []*clusterclientv1.RequestFrame{hello}})
+		if reads {
+			go func() {
+				for {
+					if _, err := stream.Recv(); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		id := uint64(0)
+		for range 300 {
+			var m clusterclientv1.SessionRequest
+			for range 300 {
+				id++
+				m.Frames = append(m.Frames, frames(id))
+			}
+			if stream.Send(&m) != nil {
+				return
+			}
+		}
+	}
+}
+
+func callFrame(id uint64) *clusterclientv1.RequestFrame {
+	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Call{Call: &clusterclientv1.Call{
+		Id: id, Method: []string{"quick", strings.Repeat("unknown", 100)}[id%2], Codec: "json", Payload: []byte(`"x"`),
+	}}}
+}
+
+func subscribeFrame(id uint64) *clusterclientv1.RequestFrame {
+	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: &clusterclientv1.Subscribe{
+		Key: fmt.Sprint("flood ", id%1000, strings.Repeat("y", int(id%2)*5000)),
+	}}}
+}
+
+func attacks() []attack {
+	return []attack{
+		{"nothing", func(ctx context.Context, _ string) { <-ctx.Done() }},
+		{"random bytes", says(func() string { return randomText(1 + rand.IntN(2000)) })},
+		{"HTTP/1.1", says(func() string { return "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" })},
+		{"HTTP/2", says(func() string { return http2Preface + emptySettings + frame(1, 5, 1, 3, "\x82\x86\x84") })},
+		{"TLS", says(func() string { return "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + randomText(505) })},
+		{"proofs", says(func() string { return "CLUSTERCLIENT-PROOF1\r\n\r\n" + randomText(200) })},
+		{"resets", connected(func(_ context.Context, conn net.Conn) {
+			_, _ = io.WriteString(conn, http2Preface[:rand.IntN(len(http2Preface))])
+			_ = conn.(*net.TCPConn).SetLinger(0)
+		})},
+		{"silence", connected(func(_ context.Context, conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })},
+		{"a byte a second", connected(func(ctx context.Context, conn net.Conn) {
+			for _, b := range []byte(http2Preface) {
+				if _, err := conn.Write([]byte{b}); err != nil {
+					return
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		})},
+		{"absurd frames", says(absurdFrames)},
+		{"handshakes", member(true, func(uint64) *clusterclientv1.RequestFrame { return helloFrame(1) })},
+		{"calls", member(true, callFrame)},
+		{"subscriptions", member(true, subscribeFrame)},
+		{"acknowledgements", member(true, func(id uint64) *clusterclientv1.RequestFrame {
+			return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Ack{Ack: &clusterclientv1.Ack{Ids: []uint64{id}}}}
+		})},
+		{"unknown frames", member(true, func(uint64) *clusterclientv1.RequestFrame { return &clusterclientv1.RequestFrame{} })},
+		{"a member that never reads", member(false, callFrame)},
+	}
+}
+
+// attacking runs an attack a thousand times, or until ctx ends.
+func attacking(ctx context.Context, a attack, address string, times, atOnce int) {
+	var all sync.WaitGroup
+	left := make(chan struct{}, times)
+	for range times {
+		left <- struct{}{}
+	}
+	close(left)
+	for range atOnce {
+		all.Go(func() {
+			for range left {
+				if ctx.Err() != nil {
+					return
+				}
+				a.do(ctx, address)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestProcessAttacks attacks a leader that has four working followers. None of
+// them may notice, but for its latency, which is told and not judged: the
+// attackers and they share the machine.
+func TestProcessAttacks(t *testing.T) {
+	w := processtest.New(t)
+	w.Centre.Set("k", "v")
+	all := w.Start(5)
+	leads, term := w.Settled(0, all)
+	followers := processtest.Without(all, leads)
+	address := fmt.Sprintf("127.0.0.1:%d", w.Port)
+	before := leads.Weigh()
+	var quiet time.Duration
+	for _, a := range attacks() {
+		took := time.Duration(processtest.Rounds(3, 1)) * time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), took)
+		var measured []func() event
+		for _, c := range followers {
+			measured = append(measured, c.Tell(command{Op: "measure", Method: "quick", Timeout: took, Pause: time.Millisecond}))
+		}
+		times, atOnce := 1000, 20
+		if a.name == "silence" || a.name == "a byte a second" {
+			atOnce = 1000
+		}
+		attacking(ctx, a, address, times, atOnce)
+		<-ctx.Done()
+		cancel()
+		var p99 time.Duration
+		for _, done := range measured {
+			e := done()
+			require.Empty(t, e.Err, "a call during %s", a.name)
+			d, err := time.ParseDuration(e.Data)
+			require.NoError(t, err)
+			p99 = max(p99, d)
+		}
+		if quiet == 0 {
+			quiet = p99
+		}
+		t.Logf("%-26s p99 of a call %8v, %5.1f times the quiet one", a.name, p99.Round(time.Microsecond), float64(p99)/float64(quiet))
+		again, still := w.Settled(0, all)
+		require.Equal(t, leads, again, "the leader after %s", a.name)
+		require.Equal(t, term, still, "the term after %s", a.name)
+	}
+	mustWeighNoMore(t, leads, before)
+}
+
+// mustWeighNoMore waits until the leader holds what it held before.
+func mustWeighNoMore(t *testing.T, c *child, before processtest.Weight) {
+	t.Helper()
+	late := time.After(2 * time.Minute)
+	for {
+		now := c.Weigh()
+		if now.Goroutines <= before.Goroutines+20 && now.Descriptors <= before.Descriptors+5 && now.Heap <= before.Heap+16<<20 {
+			t.Logf("before: %+v, after: %+v", before, now)
+			return
+		}
+		select {
+		case <-late:
+			require.Fail(t, "the leader holds more than before the attacks", "%+v, then %+v", before, now)
+		case <-time.After(time.Second):
+		}
+	}
+}
