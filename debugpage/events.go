@@ -3,108 +3,99 @@ package debugpage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
-
-	"github.com/clusterclient/clusterclient"
-	"github.com/clusterclient/clusterclient/inspect"
 )
 
 const (
-	// every is how often a page hears of everything.
-	every = time.Second
-
-	// maxKeys is how many keys of one cluster a page is told of.
-	maxKeys = 500
-
-	// writeTimeout bounds how long a viewer may take for one event.
-	writeTimeout = 10 * time.Second
+	// maxStreams is how many pages are kept up to date at a time.
+	maxStreams = 16
+	// shortestPause is between two events of a stream, longestPause the
+	// longest time without one: by it the page, and proxies, see that the
+	// stream is alive.
+	shortestPause = 200 * time.Millisecond
+	longestPause  = time.Second
+	// writePatience is how long a browser may take to read one event.
+	writePatience = 15 * time.Second
 )
 
-// A view is what a page is told of one client.
-type view struct {
-	Client   clusterclient.Stats `json:"client"`
-	Cluster  *inspect.Name       `json:"cluster"` // as its leader sees it; null when there is none
-	Trouble  string              `json:"trouble,omitempty"`
-	MoreKeys int                 `json:"more_keys"` // that are not in the list
-}
-
-// An event is one message to a page.
-type event struct {
-	At     time.Time `json:"at"`
-	Values bool      `json:"values"` // may be asked for
-	Views  []view    `json:"views"`
-}
-
-// serveEvents tells the page how things are: at once when a client's role
-// changes, and every second.
+// serveEvents sends a view, and another one whenever there is something new. A
+// page that is slow misses some, never the newest.
 func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // for proxies that collect
-	ctl := http.NewResponseController(w)
-	ctx, cancel := context.WithCancel(r.Context())
-	var watchers sync.WaitGroup
-	defer watchers.Wait()
-	defer cancel()
-	bell := make(chan struct{}, 1) // one slot: a role has changed
-	for _, c := range p.clients {
-		watchers.Go(func() {
-			for range c.StatusChanges(ctx) {
-				select {
-				case bell <- struct{}{}:
-				default:
-				}
-			}
-		})
+	c, ok := p.client(w, r)
+	if !ok {
+		return
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	default:
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, fmt.Sprintf("%d pages are open already", maxStreams), http.StatusServiceUnavailable)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store, no-transform") // by a proxy either, which would collect first
+	h.Set("X-Accel-Buffering", "no")
+	if r.Method == http.MethodHead {
+		return
+	}
+	defer p.feed.watch()()
+	p.stream(r.Context(), newEventWriter(w), c, filterFrom(r.URL.Query()))
+}
+
+// stream sends views until ctx ends or nobody reads them.
+func (p *Page) stream(ctx context.Context, out *eventWriter, c *client, f filter) {
 	for {
-		_ = ctl.SetWriteDeadline(time.Now().Add(writeTimeout)) // not all servers can
-		if p.writeEvent(ctx, w) != nil || ctl.Flush() != nil {
+		news := c.news()
+		if out.send(p.view(c, f)) != nil {
 			return
 		}
-		select {
-		case <-bell:
-		case <-tick.C:
-		case <-ctx.Done():
+		if !pause(ctx, shortestPause, nil) || !pause(ctx, longestPause-shortestPause, news) {
 			return
 		}
 	}
 }
 
-func (p *Page) writeEvent(ctx context.Context, w http.ResponseWriter) error {
-	e := event{At: time.Now(), Values: p.values, Views: make([]view, len(p.clients))}
-	var all sync.WaitGroup
-	for i, c := range p.clients {
-		all.Go(func() { e.Views[i] = viewOf(ctx, c) })
+// pause returns after d, earlier if there is news, and false when ctx ends.
+func pause(ctx context.Context, d time.Duration, news <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-news:
+	case <-ctx.Done():
+		return false
 	}
-	all.Wait()
-	text, err := json.Marshal(e)
+	return true
+}
+
+// An eventWriter writes server-sent events.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func newEventWriter(w http.ResponseWriter) *eventWriter {
+	return &eventWriter{w: w, control: http.NewResponseController(w)}
+}
+
+// send writes v at once. JSON has no line breaks, so it is one line of data.
+func (e *eventWriter) send(v any) error {
+	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "data: %s\n\n", text)
-	return err
-}
-
-func viewOf(ctx context.Context, c *clusterclient.Client) view {
-	v := view{Client: c.Stats()}
-	name, err := c.Inspect(ctx)
-	if err != nil {
-		v.Trouble = err.Error()
-		return v
+	// The server's own limit would end a stream that is well.
+	err = e.control.SetWriteDeadline(time.Now().Add(writePatience))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
 	}
-	if l := name.Leadership; l != nil && len(l.Keys) > maxKeys {
-		v.MoreKeys = len(l.Keys) - maxKeys
-		l.Keys = l.Keys[:maxKeys]
+	if _, err := fmt.Fprintf(e.w, "retry: 1000\ndata: %s\n\n", text); err != nil {
+		return err
 	}
-	v.Cluster = &name
-	return v
-}
-
-func withTimeout(r *http.Request, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(r.Context(), d)
+	return e.control.Flush()
 }

@@ -120,24 +120,24 @@ func TestPageFollowsAKill(t *testing.T) {
 	do(ctx, t, chromedp.Navigate(s.url))
 	do(ctx, t, chromedp.Evaluate[bool](`window.sameDocument = true`))
 	leads := func(pid int) string {
-		return `document.querySelector(".lead")?.textContent.includes("led by pid ` + strconv.Itoa(pid) + ` ")`
+		return `document.querySelector("#summary").textContent.includes("Pid ` + strconv.Itoa(pid) + ` leads ")`
 	}
 	shows(ctx, t, "the leader", leads(s.leads.PID))
-	shows(ctx, t, "the followers in the picture", `document.querySelectorAll(".picture .node").length === 5`)
-	shows(ctx, t, "the keys", `document.querySelector('tr[data-key="/app/limit"] .fresh') !== null`)
-	shows(ctx, t, "who subscribes", `document.querySelector('tr[data-key="/app/limit"]').textContent.includes("`+strconv.Itoa(s.all[1].PID)+`")`)
+	shows(ctx, t, "the followers in the picture", `document.querySelectorAll("#picture .follower").length === 3`)
+	shows(ctx, t, "the keys", `document.querySelector('tr.fresh[data-id="key /app/limit"]') !== null`)
+	shows(ctx, t, "who subscribes", `document.querySelector('tr[data-id="key /app/limit"]').textContent.includes("`+strconv.Itoa(s.all[1].PID)+`")`)
 
 	s.leads.Kill()
 	rest := processtest.Without(s.all, s.leads)
 	next, _ := s.w.Settled(1, rest)
 	shows(ctx, t, "the next leader", leads(next.PID))
-	shows(ctx, t, "one process less", `document.querySelectorAll(".picture .node").length === 4`)
-	shows(ctx, t, "the takeover", `document.querySelectorAll(".history li").length === 2`)
-	shows(ctx, t, "fresh values", `document.querySelectorAll(".keys .fresh").length === 2`)
+	shows(ctx, t, "one process less", `document.querySelectorAll("#picture .follower").length === 2`)
+	shows(ctx, t, "the takeover", `document.querySelectorAll("#terms li").length === 2`)
+	shows(ctx, t, "fresh values", `document.querySelectorAll("#keys .fresh").length === 2`)
 	require.True(t, do(ctx, t, chromedp.Evaluate[bool](`window.sameDocument === true`)), "the page was loaded again")
 
-	do(ctx, t, chromedp.Evaluate[bool](`document.querySelector('tr[data-key="/app/limit"] button').click() || true`))
-	shows(ctx, t, "a value that was asked for", `document.querySelector(".value").textContent.endsWith("42")`)
+	do(ctx, t, chromedp.Evaluate[bool](`document.querySelector('tr[data-id="key /app/features/checkout"] button').click() || true`))
+	shows(ctx, t, "a value that was asked for", `document.querySelector(".explained pre")?.textContent === '{"enabled":true}'`)
 }
 
 // Nothing is cut off at the width of a phone, and nothing is said to the
@@ -154,7 +154,7 @@ func TestPageFitsEverywhere(t *testing.T) {
 		t.Run(view.name, func(t *testing.T) {
 			look(ctx, t, view.w, view.h, view.scheme)
 			do(ctx, t, chromedp.Navigate(s.url))
-			shows(ctx, t, "all", `document.querySelectorAll(".picture .node").length === 6 && document.querySelectorAll(".history li").length === 2`)
+			shows(ctx, t, "all", `document.querySelectorAll("#picture .follower").length === 4 && document.querySelectorAll("#keys .fresh").length === 2`)
 			overflow := do(ctx, t, chromedp.Evaluate[int](`document.documentElement.scrollWidth - window.innerWidth`))
 			require.LessOrEqual(t, overflow, 0, "pixels that are cut off at the right")
 			if dir := os.Getenv("SHOTS"); dir != "" {
@@ -164,4 +164,18 @@ func TestPageFitsEverywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a key is called is text, whatever it looks like.
+func TestPageEscapes(t *testing.T) {
+	ctx := browse(t)
+	s := newScene(t, 1)
+	const key = `<img src=x onerror="document.title='taken'"><script>alert(1)</script>&amp;`
+	s.w.Centre.Set(key, "v")
+	s.all[0].Must(processtest.Command{Op: "subscribe", Key: key, Tag: "nasty"})
+	do(ctx, t, chromedp.Navigate(s.url+"?filter=onerror"))
+	shows(ctx, t, "the key as it is", `document.querySelector("button.key")?.textContent === `+strconv.Quote(key))
+	do(ctx, t, chromedp.Evaluate[bool](`document.querySelector("button.key").click() || true`))
+	shows(ctx, t, "where it comes from", `document.querySelector(".explained li")?.textContent === "upstream: watching"`)
+	require.Zero(t, do(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("main img, main script").length`)))
 }

@@ -52,6 +52,7 @@ func pageHandler(s *supervisor) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(assets))
+	mux.Handle("GET /debug/cluster/", debugHandler(s))
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { streamEvents(s, w, r) })
 	mux.Handle("POST /value", action(func(ctx context.Context, req struct {
 		Value string `json:"value"`

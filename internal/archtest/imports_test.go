@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"clustertest": {".", "leader", "follower", "codec", "proto", "internal"},
 	"cmd":         {".", "leader", "follower", "inspect", "codec", "proto", "internal"},
 	"metrics":     {".", "inspect"},
-	"debugpage":   {".", "inspect"},
+	"debugpage":   {".", "inspect", "leader"},
 	"health":      {"."},
 	"hclogslog":   {},
 
