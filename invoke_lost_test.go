@@ -96,6 +96,24 @@ func TestLeaderLostDuringIdempotentCall(t *testing.T) {
 	})
 }
 
+// A leader that leaves waits for calls, but not for ever. What a handler says
+// that was told to end is no answer.
+func TestLeaderLeavesDuringLongCall(t *testing.T) {
+	lossily(t, func(t *testing.T, l *lossy) {
+		_, took, err := l.whileCalling(t, "once", 1, func() { _ = l.first.Close() })
+		require.ErrorIs(t, err, clusterclient.ErrOutcomeUnknown)
+		require.False(t, clusterclient.FromLeader(err), "FromLeader(%v)", err)
+		require.Less(t, took, 10*time.Second, "time until the call ended")
+		require.EqualValues(t, 1, l.runs.Load(), "times the handler was started")
+	})
+	lossily(t, func(t *testing.T, l *lossy) {
+		got, _, err := l.whileCalling(t, "again", 1, func() { _ = l.first.Close() })
+		require.NoError(t, err)
+		require.Equal(t, "answer", got)
+		require.EqualValues(t, 2, l.runs.Load(), "times the handler was started")
+	})
+}
+
 // TestIdempotentCallKeepsItsDeadline loses the leader when there is no other.
 func TestIdempotentCallKeepsItsDeadline(t *testing.T) {
 	lossily(t, func(t *testing.T, l *lossy) {

@@ -39,6 +39,9 @@ func (s *session) start(c *call, run func(*call)) {
 func (c *call) answer(r *wire.Reply) {
 	r.ID = c.in.ID
 	c.code = codes.Code(r.Code)
+	if c.code == codes.Canceled && c.lost(r) {
+		return
+	}
 	if c.direct == nil {
 		c.s.reply(r)
 		return

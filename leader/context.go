@@ -27,6 +27,7 @@ type call struct {
 
 	mu       sync.Mutex // guards what follows
 	err      error      // why the context has ended
+	cut      bool       // off, by the end of the leadership
 	done     chan struct{}
 	timer    *time.Timer
 	after    map[*func()]struct{} // to be called when the context ends
@@ -116,6 +117,23 @@ func (c *call) cancel() {
 		return
 	}
 	c.endWith(context.Canceled)
+}
+
+// cutOff ends the context because the leadership is over.
+func (c *call) cutOff() {
+	c.mu.Lock()
+	c.cut = c.err == nil
+	c.mu.Unlock()
+	c.cancel()
+}
+
+// lost reports whether r says no more than that the leadership is over. Nobody
+// is to get that for an answer: callers see the leader go, and then know that
+// the outcome is unknown, or ask the next one.
+func (c *call) lost(r *wire.Reply) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cut && codes.Code(r.Code) == codes.Canceled
 }
 
 // finish ends the context because the handler has returned, and adds the

@@ -398,7 +398,7 @@ func (l *Leader) Close() error {
 	calls := l.callsLocked()
 	l.mu.Unlock()
 	for _, c := range calls {
-		c.cancel()
+		c.cutOff()
 	}
 	l.cancel(errLeaving)
 	l.regs.stop()

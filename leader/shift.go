@@ -231,6 +231,9 @@ func (sh *shift) run(c *call) {
 		c.method.pace.learn(time.Since(sh.now))
 	}
 	c.method.count(s.shard, codes.Code(r.Code))
+	if r.Code != 0 && c.lost(&r) {
+		return
+	}
 	if r.ID != 0 {
 		s.w.AddReply(&r)
 	}
