@@ -140,8 +140,7 @@ func TestPageFollowsAKill(t *testing.T) {
 	shows(ctx, t, "a value that was asked for", `document.querySelector(".explained pre")?.textContent === '{"enabled":true}'`)
 }
 
-// Nothing is cut off at the width of a phone, and nothing is said to the
-// console. SHOTS names a directory for pictures to look at.
+// Nothing is cut off at the width of a phone.
 func TestPageFitsEverywhere(t *testing.T) {
 	ctx := browse(t)
 	s := newScene(t, 5)
@@ -157,13 +156,23 @@ func TestPageFitsEverywhere(t *testing.T) {
 			shows(ctx, t, "all", `document.querySelectorAll("#picture .follower").length === 4 && document.querySelectorAll("#keys .fresh").length === 2`)
 			overflow := do(ctx, t, chromedp.Evaluate[int](`document.documentElement.scrollWidth - window.innerWidth`))
 			require.LessOrEqual(t, overflow, 0, "pixels that are cut off at the right")
-			if dir := os.Getenv("SHOTS"); dir != "" {
-				do(ctx, t, chromedp.Sleep(4*time.Second))
-				png := do(ctx, t, chromedp.FullScreenshot(100))
-				require.NoError(t, os.WriteFile(filepath.Join(dir, view.name+".png"), png, 0o600))
-			}
+			shot(ctx, t, view.name)
 		})
 	}
+}
+
+// While nobody leads the page says so, and shows what was known before.
+func TestPageWithoutALeader(t *testing.T) {
+	ctx := browse(t)
+	s := newScene(t, 1)
+	look(ctx, t, 1100, 900, "light")
+	do(ctx, t, chromedp.Navigate(s.url))
+	shows(ctx, t, "the keys", `document.querySelectorAll("#keys .fresh").length === 2`)
+	s.leads.Kill()
+	shows(ctx, t, "that nobody leads", `document.querySelector("#banner:not([hidden])")?.textContent.startsWith("Nobody leads now.")`)
+	shows(ctx, t, "the keys as of before", `document.querySelectorAll("#keys .past").length === 2`)
+	shows(ctx, t, "nobody in the picture", `document.querySelector("#picture .nobody") !== null`)
+	shot(ctx, t, "nobody")
 }
 
 // What a key is called is text, whatever it looks like.
@@ -178,4 +187,16 @@ func TestPageEscapes(t *testing.T) {
 	do(ctx, t, chromedp.Evaluate[bool](`document.querySelector("button.key").click() || true`))
 	shows(ctx, t, "where it comes from", `document.querySelector(".explained li")?.textContent === "upstream: watching"`)
 	require.Zero(t, do(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("main img, main script").length`)))
+}
+
+// shot keeps a picture in the directory that SHOTS names, to look at.
+func shot(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	dir := os.Getenv("SHOTS")
+	if dir == "" {
+		return
+	}
+	do(ctx, t, chromedp.Sleep(4*time.Second))
+	png := do(ctx, t, chromedp.FullScreenshot(100))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600))
 }
