@@ -207,7 +207,9 @@ func TestEventsAreBounded(t *testing.T) {
 			require.InDelta(t, 10, b.count(), 8, "about one a second")
 			require.LessOrEqual(t, b.count(), 50)
 		}
-		mustAnswer(t, http.StatusServiceUnavailable, h, "/events")
+		refused := look(t, h, "/events")
+		within(time.Second)
+		require.Equal(t, http.StatusServiceUnavailable, refused.status())
 		all[3].leave()
 		b := look(t, h, "/events")
 		within(time.Second)

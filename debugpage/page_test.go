@@ -106,6 +106,12 @@ func (b *browser) leave() {
 	<-b.ended
 }
 
+func (b *browser) status() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.code
+}
+
 func (b *browser) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -124,10 +130,12 @@ func (b *browser) newest() (s seen) {
 	return s
 }
 
-// get returns the answer to a request that ends by itself.
+// get returns the answer to a request that is to end by itself, within a minute.
 func get(t *testing.T, h http.Handler, method, url string, header ...string) (code int, got http.Header, body string) {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, url, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, method, url, nil)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
