@@ -152,7 +152,8 @@ func TestProcessQueueGroupMemberKilled(t *testing.T) {
 	for i := range groupUpdates / 2 {
 		w.Centre.Set("k", strconv.Itoa(i))
 	}
-	w.WaitFor("the victim is busy", func() bool { return len(victim.Values["g"]) > 10 })
+	// A member is sure to get as many as it may hold, whoever else is faster.
+	w.WaitFor("the victim is busy", func() bool { return len(victim.Values["g"]) >= 8 })
 	victim.Kill()
 	for i := groupUpdates / 2; i < groupUpdates; i++ {
 		w.Centre.Set("k", strconv.Itoa(i))
