@@ -190,7 +190,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
 			Term: func(term uint64) { c.raised(term, c.instance); srv.tenure.ring(); k.wake() },
 		}
-		link.Direct = func(reply func(*wire.Reply)) func(*wire.Call) {
+		link.Direct = func(reply func(*wire.Reply)) func(*wire.Call) bool {
 			return ldr.Direct(link.Welcome.GetSession(), reply)
 		}
 		c.raised(link.Welcome.GetTerm(), c.instance)

@@ -36,7 +36,7 @@ type Link struct {
 
 	// Direct, if not nil, returns a function that calls go through instead of
 	// Stream; replies go to the function it is given. See leader.Leader.Direct.
-	Direct func(reply func(*wire.Reply)) func(*wire.Call)
+	Direct func(reply func(*wire.Reply)) func(*wire.Call) (taken bool)
 }
 
 // Run puts the Follower on a link and returns, when the link has ended, why.

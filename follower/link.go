@@ -22,7 +22,7 @@ type link struct {
 	conn       grpc.ClientConnInterface
 	close      func()
 	closeSend  func() error
-	direct     func(*wire.Call) // may be nil
+	direct     func(*wire.Call) bool // may be nil
 	leader     *clusterclientv1.Peer
 	session    []byte
 	idempotent map[string]bool

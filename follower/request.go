@@ -179,10 +179,11 @@ func (l *link) send(id uint64, deadline time.Time, q *request, a *attempt) {
 		l.w.SendCall(&q.call, &a.handed)
 		return
 	}
-	a.handed.Store(true)
 	call := q.call
 	call.Payload = bytes.Clone(call.Payload) // the caller may go on using its own
-	l.direct(&call)
+	// Even if the link has ended by now, which hides the reply: what was not
+	// taken is not unknown.
+	a.handed.Store(l.direct(&call))
 }
 
 // takeReply gives a reply to the attempt that waits for it.

@@ -18,12 +18,12 @@ import (
 
 // start runs run, which answers, in a goroutine of its own, unless the request
 // has expired or the leader takes no more.
-func (s *session) start(c *call, run func(*call)) {
+func (s *session) start(c *call, run func(*call)) (taken bool) {
 	if refusal := s.enter(c); refusal != nil {
 		c.turn.end()
 		c.answer(refusal)
 		c.in.Release()
-		return
+		return false
 	}
 	go func() {
 		defer s.leave(c)
@@ -33,6 +33,7 @@ func (s *session) start(c *call, run func(*call)) {
 		}
 		run(c)
 	}()
+	return true
 }
 
 // answer sends the reply.
@@ -113,28 +114,28 @@ func (s *session) appendCalls(calls []*call) []*call {
 }
 
 // startCall starts what f, which it releases, asks for. The reply goes to
-// direct, unless that is nil.
-func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) {
+// direct, unless that is nil. It is false when the call certainly is not run.
+func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) (taken bool) {
 	c := newCall(s, f)
 	c.direct = direct
 	if refusal := s.l.cfg.Limits.exceeded(f.Method, len(f.Payload)); refusal != nil {
 		s.l.refused.Add(1)
 		c.answer(refusal)
 		c.in.Release()
-		return
+		return false
 	}
 	if c.method = s.l.methods.unary[f.Method]; c.method == nil {
 		c.answer(replyError(s.l.methods.unknown(f.Method)))
 		c.in.Release()
-		return
+		return false
 	}
 	switch {
 	case f.Oneway:
-		s.start(c, (*call).runOneway)
+		return s.start(c, (*call).runOneway)
 	case c.method.shared != nil:
-		s.startShared(c)
+		return s.startShared(c)
 	default:
-		s.start(c, (*call).serve)
+		return s.start(c, (*call).serve)
 	}
 }
 

@@ -261,14 +261,14 @@ func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello, from Or
 // there, and so takes two goroutines instead of five. What the function is
 // given must not change any more, but for the Call itself. Without such a
 // session it returns nil.
-func (l *Leader) Direct(id []byte, reply func(*wire.Reply)) func(*wire.Call) {
+func (l *Leader) Direct(id []byte, reply func(*wire.Reply)) func(*wire.Call) (taken bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.sessions[string(id)]
 	if s == nil {
 		return nil
 	}
-	return func(f *wire.Call) { s.startCall(f, reply) }
+	return func(f *wire.Call) bool { return s.startCall(f, reply) }
 }
 
 func (l *Leader) admit(s *session) bool {

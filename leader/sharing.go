@@ -44,16 +44,17 @@ func newSharing() *sharing { return &sharing{runs: make(map[question]*sharedRun)
 
 // startShared answers c with a kept result, or has it wait for a run of the
 // handler that is under way or begins now.
-func (s *session) startShared(c *call) {
+func (s *session) startShared(c *call) (taken bool) {
 	if refusal := s.enter(c); refusal != nil {
 		c.answer(refusal)
 		c.in.Release()
-		return
+		return false
 	}
 	if r, ok := c.method.shared.join(c); ok {
 		c.answerShared(&r)
 		s.leave(c)
 	}
+	return true
 }
 
 // join returns the reply to c if that is known.
