@@ -23,6 +23,9 @@ const crashEnv = "CLUSTERCLIENT_SNAPSHOT_CRASH"
 
 const crashKeys = 20
 
+// replaced is what a process says that has put a new file in place.
+const replaced = "replaced"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashEnv); dir != "" {
 		writeUntilKilled(dir)
@@ -32,13 +35,24 @@ func TestMain(m *testing.M) {
 
 // crashStore writes as often as it can.
 func crashStore(dir string, log hclog.Logger) *Store {
+	return open(Config{Dir: dir, Name: "crash", Logger: log}, crashSystem())
+}
+
+func crashSystem() system {
 	os := osSystem()
 	os.pace = 0
-	return open(Config{Dir: dir, Name: "crash", Logger: log}, os)
+	return os
 }
 
 func writeUntilKilled(dir string) {
-	s := crashStore(dir, hclog.NewNullLogger())
+	sys := crashSystem()
+	rename := sys.rename
+	sys.rename = func(from, to string) error {
+		err := rename(from, to)
+		fmt.Println(replaced)
+		return err
+	}
+	s := open(Config{Dir: dir, Name: "crash", Logger: hclog.NewNullLogger()}, sys)
 	fmt.Println("ready")
 	next := 0
 	for i := range crashKeys {
@@ -86,8 +100,9 @@ func TestKilledWhileWriting(t *testing.T) {
 		newest[key] = -1
 	}
 	grew, torn := 0, 0
-	for range lives {
-		liveAndDie(t, dir)
+	for life := range lives {
+		// However slow the disk is, some live until the file was replaced.
+		liveAndDie(t, dir, life%25 == 0)
 		log := new(logbook)
 		s := crashStore(dir, hclog.New(&hclog.LoggerOptions{Output: log}))
 		for key := range newest {
@@ -106,16 +121,20 @@ func TestKilledWhileWriting(t *testing.T) {
 	require.Positive(t, grew, "nothing was written")
 }
 
-// liveAndDie starts a process that writes and kills it.
-func liveAndDie(t *testing.T, dir string) {
+// liveAndDie starts a process that writes and kills it; if whole, not before
+// it has replaced the file.
+func liveAndDie(t *testing.T, dir string, whole bool) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), crashEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	_, err = bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
+	said := bufio.NewScanner(out)
+	require.True(t, said.Scan())
+	for whole && said.Text() != replaced {
+		require.True(t, said.Scan())
+	}
 	time.Sleep(time.Duration(rand.Int64N(int64(30 * time.Millisecond)))) // to die at any moment
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
