@@ -1412,7 +1412,10 @@ func (x *Reject) GetTerm() uint64 {
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// term of the leadership; it may have grown since Welcome.
-	Term          uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	Term uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	// told sums up what the receiver has been told before this; unset by an
+	// older build.
+	Told          *Checksum `protobuf:"bytes,10,opt,name=told,proto3" json:"told,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1454,6 +1457,79 @@ func (x *Heartbeat) GetTerm() uint64 {
 	return 0
 }
 
+func (x *Heartbeat) GetTold() *Checksum {
+	if x != nil {
+		return x.Told
+	}
+	return nil
+}
+
+// Checksum sums up the fresh values that a follower has been told of, whatever
+// their order, for it to compare with what it holds. Stale values are left out.
+type Checksum struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// wishes is how many Subscribe and Unsubscribe frames of this session the
+	// leader has taken. A follower that has sent more has nothing to compare.
+	Wishes uint64 `protobuf:"varint,1,opt,name=wishes,proto3" json:"wishes,omitempty"`
+	// values is how many values are in the sum.
+	Values uint64 `protobuf:"varint,2,opt,name=values,proto3" json:"values,omitempty"`
+	// sum of a hash of each: of its key, revision, version, deletion and data.
+	Sum           uint64 `protobuf:"fixed64,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checksum) Reset() {
+	*x = Checksum{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checksum) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checksum) ProtoMessage() {}
+
+func (x *Checksum) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checksum.ProtoReflect.Descriptor instead.
+func (*Checksum) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Checksum) GetWishes() uint64 {
+	if x != nil {
+		return x.Wishes
+	}
+	return 0
+}
+
+func (x *Checksum) GetValues() uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
+func (x *Checksum) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
 // Leaving announces the end of a leadership. Calls that are under way are
 // answered before the stream ends; new ones are refused as not started.
 type Leaving struct {
@@ -1470,7 +1546,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[13]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1558,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[13]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1571,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{13}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Leaving) GetReason() string {
@@ -1525,7 +1601,7 @@ type Revision struct {
 
 func (x *Revision) Reset() {
 	*x = Revision{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1613,7 @@ func (x *Revision) String() string {
 func (*Revision) ProtoMessage() {}
 
 func (x *Revision) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1626,7 @@ func (x *Revision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revision.ProtoReflect.Descriptor instead.
 func (*Revision) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{14}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Revision) GetTerm() uint64 {
@@ -1587,7 +1663,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1675,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1688,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{15}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Freshness) GetStale() bool {
@@ -1667,7 +1743,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1755,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1768,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{16}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Mark) GetRevision() *Revision {
@@ -1741,7 +1817,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1829,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1842,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{17}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Subscribe) GetKey() string {
@@ -1813,7 +1889,7 @@ type GroupMember struct {
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1901,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1914,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{18}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GroupMember) GetName() string {
@@ -1873,7 +1949,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +1961,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +1974,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{19}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Unsubscribe) GetKey() string {
@@ -1929,7 +2005,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2017,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2030,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{20}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Value) GetKey() string {
@@ -2014,7 +2090,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2102,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2115,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *State) GetKey() string {
@@ -2081,7 +2157,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2169,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2182,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Task) GetId() uint64 {
@@ -2148,7 +2224,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2236,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2249,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Ack) GetIds() []uint64 {
@@ -2198,7 +2274,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2286,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2299,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Progress) GetKey() string {
@@ -2260,7 +2336,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2348,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2361,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Metadata) GetKey() string {
@@ -2325,7 +2401,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2413,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2426,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2413,7 +2489,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2501,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2514,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -2465,7 +2541,7 @@ type Publish struct {
 
 func (x *Publish) Reset() {
 	*x = Publish{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2553,7 @@ func (x *Publish) String() string {
 func (*Publish) ProtoMessage() {}
 
 func (x *Publish) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2566,7 @@ func (x *Publish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publish.ProtoReflect.Descriptor instead.
 func (*Publish) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Publish) GetId() uint64 {
@@ -2540,7 +2616,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2628,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2641,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Register) GetId() uint64 {
@@ -2621,7 +2697,7 @@ type Deregister struct {
 
 func (x *Deregister) Reset() {
 	*x = Deregister{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2709,7 @@ func (x *Deregister) String() string {
 func (*Deregister) ProtoMessage() {}
 
 func (x *Deregister) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2722,7 @@ func (x *Deregister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deregister.ProtoReflect.Descriptor instead.
 func (*Deregister) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Deregister) GetId() uint64 {
@@ -2707,7 +2783,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2795,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2808,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -2825,7 +2901,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +2913,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +2926,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Record) GetOwner() *Peer {
@@ -2904,7 +2980,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +2992,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3005,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -2969,7 +3045,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3057,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3070,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -3029,7 +3105,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3117,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3130,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -3077,7 +3153,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3165,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3178,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -3132,7 +3208,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3220,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3233,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -3188,7 +3264,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3200,7 +3276,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3213,7 +3289,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -3241,7 +3317,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3253,7 +3329,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3266,7 +3342,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -3362,9 +3438,15 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.clusterclient.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x06holder\x18\x03 \x01(\v2\x16.clusterclient.v1.PeerR\x06holder\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\"\x1f\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\"O\n" +
 	"\tHeartbeat\x12\x12\n" +
-	"\x04term\x18\x01 \x01(\x04R\x04term\"5\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12.\n" +
+	"\x04told\x18\n" +
+	" \x01(\v2\x1a.clusterclient.v1.ChecksumR\x04told\"L\n" +
+	"\bChecksum\x12\x16\n" +
+	"\x06wishes\x18\x01 \x01(\x04R\x06wishes\x12\x16\n" +
+	"\x06values\x18\x02 \x01(\x04R\x06values\x12\x10\n" +
+	"\x03sum\x18\x03 \x01(\x06R\x03sum\"5\n" +
 	"\aLeaving\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\":\n" +
@@ -3518,7 +3600,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -3535,96 +3617,98 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Lead)(nil),            // 12: clusterclient.v1.Lead
 	(*Reject)(nil),          // 13: clusterclient.v1.Reject
 	(*Heartbeat)(nil),       // 14: clusterclient.v1.Heartbeat
-	(*Leaving)(nil),         // 15: clusterclient.v1.Leaving
-	(*Revision)(nil),        // 16: clusterclient.v1.Revision
-	(*Freshness)(nil),       // 17: clusterclient.v1.Freshness
-	(*Mark)(nil),            // 18: clusterclient.v1.Mark
-	(*Subscribe)(nil),       // 19: clusterclient.v1.Subscribe
-	(*GroupMember)(nil),     // 20: clusterclient.v1.GroupMember
-	(*Unsubscribe)(nil),     // 21: clusterclient.v1.Unsubscribe
-	(*Value)(nil),           // 22: clusterclient.v1.Value
-	(*State)(nil),           // 23: clusterclient.v1.State
-	(*Task)(nil),            // 24: clusterclient.v1.Task
-	(*Ack)(nil),             // 25: clusterclient.v1.Ack
-	(*Progress)(nil),        // 26: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 27: clusterclient.v1.Metadata
-	(*Call)(nil),            // 28: clusterclient.v1.Call
-	(*Cancel)(nil),          // 29: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 30: clusterclient.v1.Publish
-	(*Register)(nil),        // 31: clusterclient.v1.Register
-	(*Deregister)(nil),      // 32: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 33: clusterclient.v1.Reply
-	(*Record)(nil),          // 34: clusterclient.v1.Record
-	(*Chunk)(nil),           // 35: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 36: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 37: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 38: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 39: clusterclient.v1.Finding
-	(*ResignRequest)(nil),   // 40: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 41: clusterclient.v1.ResignResponse
+	(*Checksum)(nil),        // 15: clusterclient.v1.Checksum
+	(*Leaving)(nil),         // 16: clusterclient.v1.Leaving
+	(*Revision)(nil),        // 17: clusterclient.v1.Revision
+	(*Freshness)(nil),       // 18: clusterclient.v1.Freshness
+	(*Mark)(nil),            // 19: clusterclient.v1.Mark
+	(*Subscribe)(nil),       // 20: clusterclient.v1.Subscribe
+	(*GroupMember)(nil),     // 21: clusterclient.v1.GroupMember
+	(*Unsubscribe)(nil),     // 22: clusterclient.v1.Unsubscribe
+	(*Value)(nil),           // 23: clusterclient.v1.Value
+	(*State)(nil),           // 24: clusterclient.v1.State
+	(*Task)(nil),            // 25: clusterclient.v1.Task
+	(*Ack)(nil),             // 26: clusterclient.v1.Ack
+	(*Progress)(nil),        // 27: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 28: clusterclient.v1.Metadata
+	(*Call)(nil),            // 29: clusterclient.v1.Call
+	(*Cancel)(nil),          // 30: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 31: clusterclient.v1.Publish
+	(*Register)(nil),        // 32: clusterclient.v1.Register
+	(*Deregister)(nil),      // 33: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 34: clusterclient.v1.Reply
+	(*Record)(nil),          // 35: clusterclient.v1.Record
+	(*Chunk)(nil),           // 36: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 37: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 38: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 39: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 40: clusterclient.v1.Finding
+	(*ResignRequest)(nil),   // 41: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 42: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
 	5,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
 	7,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
 	8,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
-	19, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
-	21, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	25, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	28, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	29, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	30, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	31, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	32, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	35, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	39, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	20, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
+	22, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
+	26, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	29, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	30, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	31, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	32, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	33, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	36, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	40, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
 	9,  // 14: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
 	10, // 15: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
 	11, // 16: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
 	12, // 17: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
 	13, // 18: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
 	14, // 19: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	15, // 20: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	22, // 21: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	23, // 22: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	24, // 23: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	26, // 24: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	33, // 25: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	34, // 26: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	35, // 27: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	38, // 28: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	16, // 20: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	23, // 21: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	24, // 22: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	25, // 23: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	27, // 24: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	34, // 25: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	35, // 26: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	36, // 27: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	39, // 28: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
 	6,  // 29: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
 	6,  // 30: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
 	6,  // 31: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
 	6,  // 32: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
 	0,  // 33: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
 	6,  // 34: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	1,  // 35: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	16, // 36: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	18, // 37: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	20, // 38: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	18, // 39: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	16, // 40: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	17, // 41: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	16, // 42: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	17, // 43: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	22, // 44: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	18, // 45: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	27, // 46: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	27, // 47: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	27, // 48: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 49: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 50: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	36, // 51: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	40, // 52: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 53: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	37, // 54: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	41, // 55: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	53, // [53:56] is the sub-list for method output_type
-	50, // [50:53] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	15, // 35: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	1,  // 36: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	17, // 37: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	19, // 38: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	21, // 39: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	19, // 40: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	17, // 41: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	18, // 42: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	17, // 43: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	18, // 44: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	23, // 45: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	19, // 46: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	28, // 47: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	28, // 48: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	28, // 49: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 50: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 51: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	37, // 52: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	41, // 53: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 54: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	38, // 55: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	42, // 56: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	54, // [54:57] is the sub-list for method output_type
+	51, // [51:54] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -3669,7 +3753,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
