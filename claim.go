@@ -134,9 +134,8 @@ func (c *Client) notLed(cause error) error {
 // elsewhere returns where, according to the lease, the name is led other than
 // at the port. Whoever asks there need not wait for a port that is held by a
 // process which hangs.
-func (c *Client) elsewhere() (address string, ok bool) {
-	r, err := c.lease.Read()
-	if err != nil || r.Address == c.address || r.Instance == hex.EncodeToString(c.instance) {
+func (c *Client) elsewhere(r lease.Record) (address string, ok bool) {
+	if r.Address == c.address || r.Instance == hex.EncodeToString(c.instance) {
 		return "", false
 	}
 	return r.Address, !r.Expired(c.lease.Host(), 0)

@@ -43,6 +43,7 @@ type loopback struct{ road road }
 func (l loopback) Listen(ctx context.Context, address string) (net.Listener, error) {
 	// Keep-alive probes find dead hosts; both ends are on this one.
 	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false) // there is one path
 	lis, err := lc.Listen(ctx, "tcp4", address)
 	if err != nil {
 		return nil, err

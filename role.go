@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
@@ -124,21 +123,20 @@ func (c *Client) isReady() {
 // takeRole makes one attempt to lead or to follow, and returns when the term,
 // if that came of it, is over.
 func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *stranger) error {
-	if address, ok := c.elsewhere(); ok {
+	led, _ := c.lease.Read() // the zero Record without a lease
+	if address, ok := c.elsewhere(led); ok {
 		if a, err := c.ask(ctx, address); err == nil && a.welcome != nil {
 			return c.accept(ctx, a, retry, suspect)
 		} else if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.final() {
 			return err
 		}
 	}
-	if c.opts.candidate() && !c.term.yielding() {
-		lis, err := c.opts.network.Listen(ctx, c.address)
-		if err == nil {
-			return c.leadAt(ctx, &mandate{term: c.term.next(), lis: lis, owner: true}, retry, suspect)
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return c.unbindable(err)
-		}
+	lis, err := c.bind(ctx, led)
+	if err != nil {
+		return err
+	}
+	if lis != nil {
+		return c.leadAt(ctx, &mandate{term: c.term.next(), lis: lis, owner: true}, retry, suspect)
 	}
 	a, err := c.ask(ctx, c.address)
 	if err == nil {
@@ -190,17 +188,6 @@ func (c *Client) leadAt(ctx context.Context, m *mandate, retry *backoff.Backoff,
 	}
 	retry.Reset()
 	return c.lead(ctx, *m)
-}
-
-// unbindable explains why the port cannot be bound at all.
-func (c *Client) unbindable(err error) error {
-	switch {
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return fmt.Errorf("bind %s: no descriptors left, raise the limit (ulimit -n): %w", c.address, err)
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return c.final(errs.Invalid, fmt.Errorf("bind %s: not permitted for this user, choose a port above 1023: %w", c.address, err))
-	}
-	return c.final(errs.Unspecified, fmt.Errorf("bind %s: %w", c.address, err))
 }
 
 // stranger collects evidence that the port is held by something else.

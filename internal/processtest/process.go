@@ -25,11 +25,12 @@ type childProcess struct {
 
 	mu      sync.Mutex // guards what follows
 	clients map[string]*clusterclient.Client
+	terms   map[string]*termWatch
 	closers map[string]func() error // by tag
 }
 
 func childMain() {
-	p := &childProcess{clients: map[string]*clusterclient.Client{}, closers: map[string]func() error{}}
+	p := &childProcess{clients: map[string]*clusterclient.Client{}, terms: map[string]*termWatch{}, closers: map[string]func() error{}}
 	in := bufio.NewReader(os.Stdin)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -69,6 +70,12 @@ func (p *childProcess) client(name string) *clusterclient.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.clients[name]
+}
+
+func (p *childProcess) termsOf(name string) *termWatch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.terms[name]
 }
 
 func (p *childProcess) keep(tag string, closer func() error) {
@@ -215,16 +222,19 @@ func (p *childProcess) create(c Command) error {
 	if err != nil {
 		return err
 	}
+	terms := newTermWatch()
 	p.mu.Lock()
-	p.clients[c.Name] = client
+	p.clients[c.Name], p.terms[c.Name] = client, terms
 	p.mu.Unlock()
 	told := make(chan struct{}) // the first role is told before create is answered
 	go func() {
 		first := sync.OnceFunc(func() { close(told) })
 		for st := range client.StatusChanges(context.Background()) {
+			terms.set(st.Term)
 			p.emit(Event{Kind: "role", Name: c.Name, Status: statusOf(st)})
 			first()
 		}
+		terms.end()
 	}()
 	<-told
 	return nil

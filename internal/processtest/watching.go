@@ -36,7 +36,7 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 		}
 	}()
 	if c.Group == "" && !c.Quiet {
-		go p.confirm(client, sub, c.Tag)
+		go p.confirm(p.termsOf(c.Name), sub, c.Tag)
 	}
 	return nil
 }
@@ -44,16 +44,20 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 // confirm tells when a value is first held fresh in each term. Nothing tells
 // that a value which is the same as before is fresh again, so this looks every
 // millisecond, from the start of the term on.
-func (p *childProcess) confirm(client *clusterclient.Client, sub *follower.Subscription, tag string) {
-	var told uint64
-	for st := range client.StatusChanges(context.Background()) {
-		for st.Term > told && client.Status().Term == st.Term {
+func (p *childProcess) confirm(terms *termWatch, sub *follower.Subscription, tag string) {
+	for told := uint64(0); ; {
+		term, ok := terms.after(told)
+		if !ok {
+			return
+		}
+		for terms.get() == term {
 			v, ok := sub.Value()
-			if ok && !v.Stale && v.Revision.Term == st.Term {
+			if ok && !v.Stale && v.Revision.Term == term {
 				e := Event{Kind: "confirmed", Tag: tag}
 				e.set(v)
 				p.emit(e)
-				told = st.Term
+				told = term
+				break
 			}
 			time.Sleep(time.Millisecond)
 		}
