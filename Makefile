@@ -124,6 +124,16 @@ bufbreaking: $(BIN)/buf ## Fail if the wire breaks what the last release speaks
 baseline: $(BIN)/buf ## Take the wire as the new baseline; part of a release, see CONTRIBUTING.md
 	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.yaml
 
+# Go fuzzes one target at a time. The corpus that it finds stays in its cache; a
+# finding is written to testdata/fuzz, to be committed with what mends it.
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder and the socket, for FUZZTIME (30s) each
+	@rc=0; for t in $$(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z]+' . | sed 's/\/[^/]*:func /:/' | sort -u); do \
+		echo "$@: $${t#*:} in $${t%:*}"; \
+		go test "$${t%:*}" -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || rc=1; \
+	done; exit $$rc
+
 .PHONY: tour
 tour: ## Run the example: several processes, one upstream connection, a failover
 	cd examples/configcenter && go run . -tour

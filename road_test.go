@@ -19,7 +19,7 @@ import (
 )
 
 // realClient creates a client that the system's sockets join to others.
-func realClient(t *testing.T, port int, up *clustertest.Upstream, opts ...clusterclient.Option) *clusterclient.Client {
+func realClient(t testing.TB, port int, up *clustertest.Upstream, opts ...clusterclient.Option) *clusterclient.Client {
 	t.Helper()
 	c, err := clusterclient.Create("test", port, append([]clusterclient.Option{clusterclient.WithUpstream(up.Open)}, opts...)...)
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func realClient(t *testing.T, port int, up *clustertest.Upstream, opts ...cluste
 	return c
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	lis, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = lis.Close() }()
@@ -41,7 +41,7 @@ func sockets(t *testing.T, dir string) []string {
 }
 
 // shortDir is a directory whose name leaves room for a socket's.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "cc")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

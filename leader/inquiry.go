@@ -106,7 +106,7 @@ func (s *session) takeFinding(f *clusterclientv1.Finding) {
 	s.mu.Lock()
 	got := s.inquiries[f.GetId()]
 	delete(s.inquiries, f.GetId())
-	s.unanswered--
+	s.unanswered = max(0, s.unanswered-1) // one may answer what it was not asked
 	s.mu.Unlock()
 	if got != nil {
 		got <- f.GetReport()

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -132,6 +134,11 @@ func foreign(uid uint32) bool {
 		return false
 	}
 	mapped, err := os.ReadFile("/proc/self/uid_map")
-	all := [][]byte{[]byte("0"), []byte("0"), []byte("4294967295")}
-	return err != nil || !bytes.Equal(bytes.Join(bytes.Fields(mapped), nil), bytes.Join(all, nil))
+	return err != nil || !mapsAll(mapped)
+}
+
+// mapsAll reports whether a map of user_namespaces(7) leaves every uid as it
+// is.
+func mapsAll(mapped []byte) bool {
+	return slices.Equal(strings.Fields(string(mapped)), []string{"0", "0", "4294967295"})
 }

@@ -240,27 +240,3 @@ func TestStartTime(t *testing.T) {
 	_ = cmd.Wait()
 	require.Zero(t, startTime(fmt.Sprintf("/proc/%d", cmd.Process.Pid)))
 }
-
-// An answer of the kernel and a table of proc are read, not trusted.
-func FuzzDiagAnswer(f *testing.F) {
-	f.Add([]byte{}, true)
-	f.Add(append([]byte{88, 0, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 72)...), false)
-	f.Fuzz(func(_ *testing.T, answer []byte, connected bool) {
-		remote := netip.AddrPort{}
-		if connected {
-			remote = netip.MustParseAddrPort("127.0.0.1:1")
-		}
-		_, _ = diagAnswer(answer, remote)
-	})
-}
-
-func FuzzTable(f *testing.F) {
-	f.Add("   0: 0100007F:4571 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5555 1", "127.0.0.1:17777", "")
-	f.Add("   1: 0100007F:4571 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1000        0 5556 1", "127.0.0.1:17777", "127.0.0.1:50000")
-	f.Add("   1: 00000000000000000000000001000000:4571 x 01 a b c d e f g", "[::1]:17777", "[::1]:1")
-	f.Fuzz(func(_ *testing.T, table, local, remote string) {
-		l, _ := netip.ParseAddrPort(local)
-		r, _ := netip.ParseAddrPort(remote)
-		_, _ = readTable(strings.NewReader(table), l, r)
-	})
-}

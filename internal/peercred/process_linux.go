@@ -64,10 +64,15 @@ func holds(dir string, inode uint64) bool {
 	return false
 }
 
-// startTime returns field 22 of proc_pid_stat(5), 0 when there is no process.
+// startTime returns when a process was started, 0 when there is none.
 func startTime(dir string) uint64 {
-	const field, first = 22, 3 // first behind the name, which may hold anything
 	stat, _ := os.ReadFile(dir + "/stat")
+	return startIn(stat)
+}
+
+// startIn returns field 22 of proc_pid_stat(5), 0 when it is not there.
+func startIn(stat []byte) uint64 {
+	const field, first = 22, 3 // first behind the name, which may hold anything
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) <= field-first {
 		return 0

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -175,6 +176,9 @@ func (o *Overrides) drop(name string) {
 func (o *Overrides) read(name string) (key string, data []byte, err error) {
 	if key, err = url.PathUnescape(name); err != nil {
 		return "", nil, fmt.Errorf("its name is no key, escaped as in a URL: %w", err)
+	}
+	if !utf8.ValidString(key) {
+		return "", nil, errors.New("its name is no key: not UTF-8")
 	}
 	path := filepath.Join(o.dir, name)
 	info, err := os.Lstat(path)

@@ -251,15 +251,6 @@ func TestFlippedAnywhere(t *testing.T) {
 	})
 }
 
-func FuzzLoad(f *testing.F) {
-	f.Add([]byte(magic + version))
-	f.Add(header([16]byte{1, 2, 3}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = scan(bytes.NewReader(data), func(Value, int64, int64) {})
-		_ = checkHeader(data, [16]byte{})
-	})
-}
-
 func TestUnusableFiles(t *testing.T) {
 	for name, test := range map[string]struct {
 		make func(t *testing.T, b *bench, file string)

@@ -159,3 +159,46 @@ func TestJoinerIsNotOverrun(t *testing.T) {
 		require.Zero(t, f.r.joiner.bytes, "bytes that wait in the end")
 	})
 }
+
+// FuzzJoiner feeds a follower whatever comes, in two batches: values that are
+// large are put together beside the receiver, and nothing may be left there.
+func FuzzJoiner(f *testing.F) {
+	batch := func(frames ...*clusterclientv1.ResponseFrame) []byte {
+		data, err := proto.Marshal(&clusterclientv1.SessionResponse{Frames: frames})
+		require.NoError(f, err)
+		return data
+	}
+	piece := func(id, size uint64, data []byte) *clusterclientv1.ResponseFrame {
+		return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Chunk{Chunk: &clusterclientv1.Chunk{Id: id, Size: size, Data: data}}}
+	}
+	whole, err := proto.Marshal(valueFrame("k", 10))
+	require.NoError(f, err)
+	nested, err := proto.Marshal(piece(2, uint64(len(whole)), whole))
+	require.NoError(f, err)
+	f.Add(batch(piece(1, uint64(len(whole)), whole[:3])), batch(piece(1, uint64(len(whole)), whole[3:]), stateFrame("s"), replyFrame(1)))
+	f.Add(batch(piece(1, uint64(len(nested)), nested)), batch(valueFrame("k", 1)))
+	f.Add(batch(piece(1, 2, []byte{0xff}), piece(1, 2, []byte{0xff}), valueFrame("k", 1)), []byte{0xff})
+	f.Add(batch(piece(1, 0, nil)), batch(piece(1, MaxFrame, nil)))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		r := NewReceiver(nil)
+		r.Values(func(v *Value) { _ = v.Data() })
+		for _, data := range [][]byte{first, second} {
+			r.stream = &received{data: bytes.Clone(data)}
+			if allResponses(r, func(*Reply) {}, func(*clusterclientv1.ResponseFrame) {}) != nil {
+				break
+			}
+		}
+		r.Close()
+		if r.joiner == nil {
+			return
+		}
+		kept := 0
+		for _, have := range r.joiner.chunks.open {
+			kept += have.Len()
+		}
+		require.LessOrEqual(t, kept, len(first)+len(second), "bytes kept")
+		require.Empty(t, r.joiner.queue)
+		require.Zero(t, r.joiner.bytes)
+		require.Zero(t, r.joiner.ordered)
+	})
+}
