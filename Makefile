@@ -38,7 +38,7 @@ test: ## Check everything: generated code, wire, modules, vet, lint, tests (defa
 		echo "$$t: $$((SECONDS - start))s"; done
 
 .PHONY: testgo
-testgo: allocs testalone ## Test every module with the race detector
+testgo: allocs testplain testalone ## Test every module with the race detector
 	$(call each,go test -race $$(go list ./... | grep -vxF "$$(cd $(ROOT) && go list $(ALONE))"))
 
 # Packages whose tests run many processes and hold them to times, which they
@@ -52,6 +52,10 @@ testalone:
 .PHONY: allocs
 allocs: ## Fail if a call or a delivery allocates more than it did (without -race, which allocates too)
 	go test -run Allocs .
+
+.PHONY: testplain
+testplain: ## Test what is another code with the race detector, without it
+	go test ./internal/rawio ./internal/gate
 
 .PHONY: cover
 cover: ## Test the core module and say how much of it the tests reach

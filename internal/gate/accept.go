@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/peercred"
+	"github.com/clusterclient/clusterclient/internal/rawio"
 )
 
 // lingerTime is how long a refused peer has to read why.
@@ -51,7 +52,7 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 	case mode != 0:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not prove that it knows " + secretName(mode), Todo: secretTodo(mode)}
 	}
-	through := net.Conn(&replayed{Conn: conn, first: first})
+	through := net.Conn(&replayed{Conn: rawio.Wrap(conn), first: first})
 	switch {
 	case p.TLS != nil && first[0] == tlsHandshake:
 		secure := tls.Server(through, serverTLS(p.TLS))

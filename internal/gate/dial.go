@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/peercred"
+	"github.com/clusterclient/clusterclient/internal/rawio"
 )
 
 // Dial is the gate at the dialling end. It returns a connection that can be
@@ -25,7 +26,7 @@ func (p *Policy) Dial(ctx context.Context, raw net.Conn, timeout time.Duration) 
 		return nil, v.peer, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	conn, err := p.passDialled(ctx, &Conn{Conn: raw}, v)
+	conn, err := p.passDialled(ctx, &Conn{Conn: rawio.Wrap(raw)}, v)
 	switch {
 	case !stop():
 		return nil, v.peer, errors.Join(context.Cause(ctx), err)
