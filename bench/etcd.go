@@ -84,7 +84,7 @@ func (s *etcdSet) measure(l *lab, d time.Duration) ([]measurement, error) {
 	if _, err := takeAll(l, s.clients); err != nil {
 		return nil, err
 	}
-	before, err := s.usage(l)
+	before, err := usage(l, s.all)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *etcdSet) measure(l *lab, d time.Duration) ([]measurement, error) {
 		return nil, err
 	}
 	time.Sleep(20 * time.Millisecond) // for the last to arrive
-	after, err := s.usage(l)
+	after, err := usage(l, s.all)
 	if err != nil {
 		return nil, err
 	}
@@ -117,16 +117,4 @@ func (s *etcdSet) measure(l *lab, d time.Duration) ([]measurement, error) {
 		measurement{"connections at etcd", "", float64(n.Connections)},
 		measurement{"watchers at etcd", "", float64(n.Watchers)},
 	), nil
-}
-
-// usage is the processor time that all of them have used.
-func (s *etcdSet) usage(l *lab) (time.Duration, error) {
-	used, err := all(s.all, func(_ int, p *process) (d time.Duration, err error) {
-		return d, p.do(l.ctx, "usage", none{}, &d)
-	})
-	var sum time.Duration
-	for _, d := range used {
-		sum += d
-	}
-	return sum, err
 }

@@ -68,10 +68,10 @@ func fanoutScenario(l *lab) error {
 			if err != nil {
 				return nil, err
 			}
-			return []measurement{
+			return append([]measurement{
 				{"deliveries per second", "/s", float64(r.latencies.total()) / r.Elapsed.Seconds()},
 				{"share delivered", "%", 100 * float64(r.latencies.total()) / float64(r.Updates*len(s.subscribers))},
-			}, nil
+			}, r.processor()...), nil
 		}})
 	}
 	for _, s := range sets {
@@ -80,7 +80,7 @@ func fanoutScenario(l *lab) error {
 			if err != nil {
 				return nil, err
 			}
-			return latencies(&r.latencies), nil
+			return append(latencies(&r.latencies), r.processor()...), nil
 		}})
 	}
 	if err := l.interleave(variants); err != nil {
@@ -98,6 +98,7 @@ type fanSet struct {
 	name        string
 	source      *process
 	subscribers []*process
+	senders     []*process // the source and, where there is one, the broker
 }
 
 // fanTarget is what a process has to know to take part.
@@ -111,16 +112,19 @@ type fanTarget struct {
 
 func (l *lab) startFan(name string) (*fanSet, error) {
 	at := fanTarget{Peer: name, Keys: l.size.keys, Subscribers: l.size.subscriber}
+	s := &fanSet{name: name}
 	if name == natsPeer {
-		if _, err := l.start("broker", target{Peer: name}, &at.Address); err != nil {
+		broker, err := l.start("broker", target{Peer: name}, &at.Address)
+		if err != nil {
 			return nil, err
 		}
+		s.senders = append(s.senders, broker)
 	}
-	s := &fanSet{name: name}
 	var err error
 	if s.source, err = l.start("source", at, &at); err != nil {
 		return nil, err
 	}
+	s.senders = append(s.senders, s.source)
 	for range at.Subscribers {
 		p, err := l.start("subscriber", at, nil)
 		if err != nil {
@@ -142,6 +146,20 @@ type updateResult struct {
 	Elapsed time.Duration `json:"elapsed"` // until the last one was delivered
 
 	latencies histogram
+	sent      time.Duration // processor time of the source and the broker
+	received  time.Duration // processor time of all subscribers
+}
+
+// processor is what a delivery costs, which depends less than its time does on
+// what else the machine has to do.
+func (r *updateResult) processor() []measurement {
+	each := func(d time.Duration) float64 {
+		return float64(d.Nanoseconds()) / 1e3 / float64(max(1, r.latencies.total()))
+	}
+	return []measurement{
+		{"processor time per delivery", "µs", each(r.sent + r.received)},
+		{"processor time per delivery, of the sending side", "µs", each(r.sent)},
+	}
 }
 
 func (s *fanSet) measure(l *lab, w updateWork) (r *updateResult, err error) {
@@ -149,7 +167,13 @@ func (s *fanSet) measure(l *lab, w updateWork) (r *updateResult, err error) {
 	if _, err := takeAll(l, s.subscribers); err != nil { // what was there before does not count
 		return nil, err
 	}
+	if err := s.use(l, r, -1); err != nil {
+		return nil, err
+	}
 	if err := s.source.do(l.ctx, "update", w, r); err != nil {
+		return nil, err
+	}
+	if err := s.use(l, r, 1); err != nil {
 		return nil, err
 	}
 	taken, err := takeAll(l, s.subscribers)
@@ -157,6 +181,18 @@ func (s *fanSet) measure(l *lab, w updateWork) (r *updateResult, err error) {
 		r.latencies.merge(h)
 	}
 	return r, err
+}
+
+// use adds the processor time used so far, or takes it off, to what r has.
+func (s *fanSet) use(l *lab, r *updateResult, sign time.Duration) error {
+	sent, err := usage(l, s.senders)
+	if err != nil {
+		return err
+	}
+	received, err := usage(l, s.subscribers)
+	r.sent += sign * sent
+	r.received += sign * received
+	return err
 }
 
 // takeAll takes from each process what it has counted.

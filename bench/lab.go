@@ -91,6 +91,18 @@ func all[T any](procs []*process, do func(i int, p *process) (T, error)) ([]T, e
 	return results, errors.Join(errs...)
 }
 
+// usage is the processor time that all of procs have used.
+func usage(l *lab, procs []*process) (time.Duration, error) {
+	used, err := all(procs, func(_ int, p *process) (d time.Duration, err error) {
+		return d, p.do(l.ctx, "usage", none{}, &d)
+	})
+	var sum time.Duration
+	for _, d := range used {
+		sum += d
+	}
+	return sum, err
+}
+
 // A variant is one peer under one load.
 type variant struct {
 	load, peer string
