@@ -49,6 +49,12 @@ ALONE := ./internal/soak ./cmd/clusterctl .
 testalone:
 	@rc=0; for p in $(ALONE); do go test -race $$p || rc=1; done; exit $$rc
 
+# They are skipped by whoever is not root.
+.PHONY: testroot
+testroot: ## Run the tests with processes of other users, and in other networks; as root
+	@[ "$$(id -u)" -eq 0 ] || { echo "testroot: only root can" >&2; exit 1; }
+	go test -race -run 'User|Squatter|Network|Refuses|Unusable|Default' . ./internal/runtimedir ./internal/peercred ./internal/snapshot
+
 .PHONY: allocs
 allocs: ## Fail if a call or a delivery allocates more than it did (without -race, which allocates too)
 	go test -run Allocs .

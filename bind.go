@@ -60,6 +60,8 @@ func (c *Client) unbindable(err error) error {
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return fmt.Errorf("bind %s: no descriptors left, raise the limit (ulimit -n): %w", c.address, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return c.final(errs.Invalid, fmt.Errorf("bind %s: this host has no such address, so this process cannot lead; give it WithRole(FollowerOnly): %w", c.address, err))
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return c.final(errs.Invalid, fmt.Errorf("bind %s: not permitted for this user, choose a port above 1023: %w", c.address, err))
 	}

@@ -182,7 +182,7 @@ func (c *Client) besides(ctx context.Context, observed bool) (*mandate, error) {
 }
 
 func (c *Client) listenBeside(ctx context.Context) (net.Listener, error) {
-	lis, err := c.opts.network.Listen(ctx, net.JoinHostPort(host, "0"))
+	lis, err := c.opts.network.Listen(ctx, net.JoinHostPort(c.opts.host, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("listen beside %s: %w", c.address, err)
 	}

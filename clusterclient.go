@@ -53,7 +53,7 @@ type Client struct {
 	closeErr error // set before done is closed
 }
 
-// Create joins the cluster called name on a loopback port of this host and
+// Create joins the cluster called name on a port of this host's 127.0.0.1 and
 // returns when this process leads, its upstream open, or follows. Port 0
 // stands for the environment variable CLUSTERCLIENT_PORT, and without it for
 // [DefaultPort]. One port carries any number of names.
@@ -106,7 +106,7 @@ func newClient(name string, port int, o options) *Client {
 	instance := make([]byte, 16)
 	_, _ = rand.Read(instance) // never fails
 	c := &Client{
-		Follower: f, name: name, address: net.JoinHostPort(host, strconv.Itoa(port)),
+		Follower: f, name: name, address: net.JoinHostPort(o.host, strconv.Itoa(port)),
 		opts: o, log: log, driver: driver, instance: instance,
 		done:   make(chan struct{}),
 		ready:  make(chan struct{}),

@@ -138,8 +138,9 @@
 // connects, and a follower asks it who holds the port before it believes or
 // sends anything; where the system does not tell, both prove that they can
 // read a file of that user. [WithPeers] lets other users in, [WithSecret]
-// whoever knows a secret, [WithTLS] whoever has a certificate. Whoever is
-// refused gets [ErrPeerRefused], with the reason and what to do. [Limits] bound
+// whoever knows a secret, [WithTLS] whoever has a certificate; with one of
+// these two, [WithAddress] lets containers and hosts in that cannot reach
+// 127.0.0.1. Whoever is refused gets [ErrPeerRefused], with the reason and what to do. [Limits] bound
 // what those who are let in can make the leader hold.
 //
 // [WithIdentity] guards against mistakes, not against attackers. The whole

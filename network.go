@@ -37,14 +37,14 @@ const (
 	readBuffer = 16 << 10
 )
 
-// loopback is the [Network] of the host.
+// loopback is the [Network] of the host. Addresses are literal, so that "tcp"
+// is one kind of it, and never both.
 type loopback struct{ road road }
 
 func (l loopback) Listen(ctx context.Context, address string) (net.Listener, error) {
-	// Keep-alive probes find dead hosts; both ends are on this one.
-	lc := net.ListenConfig{KeepAlive: -1}
+	lc := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: keepAlive(address)}
 	lc.SetMultipathTCP(false) // there is one path
-	lis, err := lc.Listen(ctx, "tcp4", address)
+	lis, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func (l loopback) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if conn, err := l.road.dial(ctx, address); err == nil {
 		return conn, nil
 	}
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
-	conn, err := d.DialContext(ctx, "tcp4", address)
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1, KeepAliveConfig: keepAlive(address)}
+	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (l loopback) Dial(ctx context.Context, address string) (net.Conn, error) {
 		// A port inside the ephemeral range with nobody on it: the system
 		// picked the very port as the local one and connected it to itself.
 		_ = conn.Close()
-		return nil, &net.OpError{Op: "dial", Net: "tcp4", Addr: conn.RemoteAddr(), Err: syscall.ECONNREFUSED}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: conn.RemoteAddr(), Err: syscall.ECONNREFUSED}
 	}
 	return conn, nil
 }

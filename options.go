@@ -38,9 +38,7 @@ const (
 	// allow for one beat that is late.
 	shortestSilence = 2 * time.Second
 
-	// host is the one address that is bound. A name such as "localhost" may
-	// stand for two, and then two processes could lead.
-	host = "127.0.0.1"
+	defaultHost = "127.0.0.1"
 
 	maxName = 256
 )
@@ -63,6 +61,7 @@ type options struct {
 	staleAfter  time.Duration
 	deposeAfter time.Duration
 	network     Network
+	host        string // the one address that is bound, always literal
 	runtimeDir  string
 	peers       []int
 	secret      []byte
@@ -251,7 +250,7 @@ func WithNetwork(n Network) Option { return func(o *options) { o.network = n } }
 // checked before anything is started.
 func resolve(name string, port int, opts []Option) (options, int, error) {
 	o := options{
-		codec: codec.JSON, logger: hclog.NewNullLogger(), network: loopback{},
+		codec: codec.JSON, logger: hclog.NewNullLogger(), network: loopback{}, host: defaultHost,
 		maxWait: defaultMaxWait, linger: defaultLinger, callTimeout: defaultCallTimeout,
 		staleAfter: defaultStaleAfter, deposeAfter: defaultDeposeAfter, reread: defaultReread,
 		single: os.Getenv("CLUSTERCLIENT_SINGLE") == "1",
@@ -266,7 +265,7 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 		o.logger = hclog.NewNullLogger()
 	}
 	port, portErr := resolvePort(port)
-	if err := cmp.Or(checkName(name), portErr, o.check(), o.checkPeers(), o.limits.check()); err != nil {
+	if err := cmp.Or(checkName(name), portErr, o.check(), o.checkPeers(), o.checkAddress(), o.limits.check()); err != nil {
 		return o, 0, &Error{Code: errs.Invalid, Op: "create", Name: name, Cause: err}
 	}
 	o.limits = o.limits.withDefaults()

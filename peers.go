@@ -67,7 +67,7 @@ func (o *options) checkPeers() error {
 func newPolicy(c *Client) *gate.Policy {
 	_, ours := c.opts.network.(loopback)
 	return &gate.Policy{
-		Instance: c.instance, Users: c.opts.peers, Secret: c.opts.secret, TLS: c.opts.tls,
+		Instance: c.instance, Host: c.opts.host, Users: c.opts.peers, Secret: c.opts.secret, TLS: c.opts.tls,
 		UserSecret: func() ([]byte, error) {
 			dir, err := c.shared.open()
 			if err != nil {

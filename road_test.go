@@ -153,3 +153,18 @@ func TestProcessRoadTakeover(t *testing.T) {
 	}
 	require.LessOrEqual(t, connectedTo(w.Port), 0, "TCP connections to the leader")
 }
+
+// A certificate is for the address, whichever road is taken there.
+func TestCertificateIsForTheAddress(t *testing.T) {
+	ours := newAuthority(t)
+	config := ours.config(ours, "127.0.0.1")
+	config.ServerName = ""
+	for name, dir := range map[string]string{"port": clusterclient.NoRuntimeDir, "socket": shortDir(t)} {
+		t.Run(name, func(t *testing.T) {
+			port, up := freePort(t), clustertest.NewUpstream()
+			opts := []clusterclient.Option{clusterclient.WithTLS(config), clusterclient.WithRuntimeDir(dir)}
+			realClient(t, port, up, opts...)
+			mustBecome(t, realClient(t, port, up, opts...), clusterclient.RoleFollower)
+		})
+	}
+}

@@ -25,6 +25,9 @@ type found struct {
 // options of everything that reaches a cluster.
 func (a *app) options() []clusterclient.Option {
 	opts := slices.Clone(a.credentials)
+	if a.address != "" {
+		opts = append(opts, clusterclient.WithAddress(a.address))
+	}
 	if a.dir != "" {
 		opts = append(opts, clusterclient.WithRuntimeDir(a.dir))
 	}

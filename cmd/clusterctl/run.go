@@ -62,6 +62,7 @@ type app struct {
 	interval time.Duration
 	yes      bool
 
+	address                string
 	secretFile             string
 	tlsCert, tlsKey, tlsCA string
 }
@@ -79,6 +80,7 @@ func (a *app) flags() (fs *flag.FlagSet, output *string, noColour *bool) {
 	fs.DurationVar(&a.interval, "interval", time.Second, "top: how often to look")
 	noColour = fs.Bool("no-color", false, "no colour; the default when the output is no terminal, or NO_COLOR is set")
 	fs.BoolVar(&a.yes, "yes", false, "resign, depose: do not ask whether that is meant")
+	fs.StringVar(&a.address, "address", "", "the `IP` address of the cluster, for one that has WithAddress")
 	fs.StringVar(&a.secretFile, "secret-file", "", "`file` with the secret of the cluster, for one that has WithSecret")
 	fs.StringVar(&a.tlsCert, "tls-cert", "", "`file` with a certificate, for a cluster that has WithTLS")
 	fs.StringVar(&a.tlsKey, "tls-key", "", "`file` with the key of it")

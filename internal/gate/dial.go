@@ -54,7 +54,7 @@ func (p *Policy) passDialled(ctx context.Context, conn *Conn, v verdict) (*Conn,
 	}
 	c := withHTTP2(p.TLS)
 	if c.ServerName == "" {
-		c.ServerName = hostOf(conn.RemoteAddr())
+		c.ServerName = p.Host
 	}
 	secure := tls.Client(conn, c)
 	if err := secure.HandshakeContext(ctx); err != nil {

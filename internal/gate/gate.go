@@ -24,6 +24,10 @@ type Policy struct {
 	// Instance is this client.
 	Instance []byte
 
+	// Host is the address that is served. A leader's certificate is for it,
+	// unless TLS says otherwise.
+	Host string
+
 	// Users are let in beside the user that this process runs as. With a
 	// secret or TLS, which say more than a number does, every user is, unless
 	// some are named.
@@ -82,10 +86,10 @@ func (p *Policy) look(conn net.Conn) (verdict, error) {
 	own, peer, err := peercred.Of(conn)
 	v := verdict{own: own, peer: peer}
 	switch {
+	case err != nil && p.Guarded() && len(p.Users) == 0: // on another host nobody is found
+		return v, nil
 	case errors.Is(err, peercred.ErrGone):
 		return v, err
-	case err != nil && p.Guarded() && len(p.Users) == 0:
-		return v, nil
 	case err != nil && (p.Vouched || isUnix(conn)):
 		v.peer.UID = own.UID
 		return v, nil
@@ -161,13 +165,4 @@ func binding(served net.Addr) string {
 		return a.String()
 	}
 	return ""
-}
-
-// hostOf returns the host of an address, to be found in a certificate.
-func hostOf(a net.Addr) string {
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return "localhost"
-	}
-	return host
 }

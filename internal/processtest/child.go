@@ -46,6 +46,13 @@ func (w *World) SpawnUser(uid int) *Child {
 	return w.spawn(os.Args[0], []string{fmt.Sprintf("%s=%d", userEnv, uid)})
 }
 
+// SpawnApart is Spawn for a process that has a network of its own, with nothing
+// in it. Only root can do that, on Linux.
+func (w *World) SpawnApart() *Child {
+	w.T.Helper()
+	return w.spawn(os.Args[0], []string{apartEnv + "=1"})
+}
+
 func (w *World) spawn(path string, env []string) *Child {
 	w.T.Helper()
 	c := &Child{

@@ -30,6 +30,7 @@ type Command struct {
 	Peers      []int  `json:"peers,omitempty"`
 	Secret     string `json:"secret,omitempty"`
 	RuntimeDir string `json:"runtime_dir,omitempty"`
+	Address    string `json:"address,omitempty"` // the one of 127.0.0.1 if empty
 
 	Key     string        `json:"key,omitempty"`
 	Group   string        `json:"group,omitempty"`

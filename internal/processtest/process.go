@@ -208,6 +208,9 @@ func (p *childProcess) create(c Command) error {
 	if c.Secret != "" {
 		opts = append(opts, clusterclient.WithSecret([]byte(c.Secret)))
 	}
+	if c.Address != "" {
+		opts = append(opts, clusterclient.WithAddress(c.Address))
+	}
 	if c.RuntimeDir != "" {
 		opts = append(opts, clusterclient.WithRuntimeDir(c.RuntimeDir))
 	}

@@ -19,6 +19,7 @@ const Name = "c"
 // Main is what TestMain of a package calls whose tests start processes.
 func Main(m *testing.M) {
 	become(os.Getenv(userEnv))
+	depart(os.Getenv(apartEnv))
 	switch os.Getenv(childEnv) {
 	case AsClient:
 		childMain()
