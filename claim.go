@@ -28,6 +28,11 @@ const (
 	// taken to be there after its last sign of life.
 	unknownFor = time.Minute
 
+	// sureFor is for how long after it has renewed its lease a leader acts
+	// without looking at it: five renewals. An operator who deposes a leader
+	// that hangs waits for that, and no more.
+	sureFor = 5 * renewEvery
+
 	// claimTries is how often the lease may change under a claim.
 	claimTries = 5
 )
@@ -59,7 +64,7 @@ func (m *mandate) drop() {
 func (c *Client) claim(ctx context.Context, m *mandate, observed bool) error {
 	next := lease.Record{
 		Instance: hex.EncodeToString(c.instance), Address: m.lis.Addr().String(),
-		Term: max(m.term, c.term.next()), Valid: c.opts.deposeAfter,
+		Term: max(m.term, c.term.next()), Valid: c.opts.deposeAfter, Sure: min(sureFor, c.opts.deposeAfter), OwnsPort: m.owner,
 	}
 	m.term = next.Term
 	for range claimTries {
@@ -153,6 +158,7 @@ func (c *Client) replaceHung(ctx context.Context) (*mandate, error) {
 	switch {
 	case err != nil:
 		return nil, nil
+	case r.DeposedBy != 0: // since it hangs
 	case r.Vacant(host), host.Look(r.Process) == lease.Gone:
 		if !c.hungOwner() {
 			return nil, nil // it is not known whose the port is
@@ -198,18 +204,29 @@ func (c *Client) hungOwner() bool {
 }
 
 // ownersOfPort returns the leases that were taken at the port, of any name, by
-// processes that may still be there.
+// processes that may still be there. What was deposed may hold the port still.
 func (c *Client) ownersOfPort() (all []lease.Record) {
 	records, _ := c.lease.All()
-	host := c.lease.Host()
 	for _, r := range records {
-		state := host.Look(r.Process)
-		gone := r.Vacant(host) || state == lease.Gone || state == lease.Unknown && r.Expired(host, unknownFor)
-		if r.Address == c.address && !gone {
-			all = append(all, r)
+		before := lease.Record{
+			Name: r.Name, Number: r.Number, Term: r.Term, Process: r.Ousted.Process, Address: r.Ousted.Address,
+			OwnsPort: r.Ousted.Owned, Renewed: r.Ousted.Renewed, Valid: r.Ousted.Valid, Boot: r.Boot,
+		}
+		for _, r := range []lease.Record{r, before} {
+			if (r.Address == c.address || r.OwnsPort) && c.mayBeThere(r) {
+				all = append(all, r)
+			}
 		}
 	}
 	return all
+}
+
+// mayBeThere reports whether a leadership may last, or its process at least
+// live.
+func (c *Client) mayBeThere(r lease.Record) bool {
+	host := c.lease.Host()
+	state := host.Look(r.Process)
+	return !r.Vacant(host) && state != lease.Gone && (state != lease.Unknown || !r.Expired(host, unknownFor))
 }
 
 // describeHolder names the process that has a lease for people.

@@ -25,7 +25,7 @@ import (
 // inspectOn inspects the port of the cluster.
 func inspectOn(t *testing.T, cluster *clustertest.Cluster) inspect.Cluster {
 	t.Helper()
-	report, err := clusterclient.Inspect(t.Context(), clustertest.Port, clusterclient.WithNetwork(cluster.Network.Host()))
+	report, err := clusterclient.Inspect(t.Context(), clustertest.Port, inspect.Everything(), clusterclient.WithNetwork(cluster.Network.Host()))
 	require.NoError(t, err)
 	return report
 }
@@ -95,7 +95,7 @@ func TestInspectOfAnOpeningLeader(t *testing.T) {
 
 func TestInspectNobody(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
-		_, err := clusterclient.Inspect(t.Context(), clustertest.Port, clusterclient.WithNetwork(cluster.Network.Host()))
+		_, err := clusterclient.Inspect(t.Context(), clustertest.Port, inspect.Everything(), clusterclient.WithNetwork(cluster.Network.Host()))
 		require.ErrorIs(t, err, clusterclient.ErrNoLeader)
 	})
 }
@@ -113,7 +113,7 @@ func TestInspectAStranger(t *testing.T) {
 				_ = c.Close()
 			}
 		}()
-		_, err = clusterclient.Inspect(t.Context(), clustertest.Port, clusterclient.WithNetwork(cluster.Network.Host()))
+		_, err = clusterclient.Inspect(t.Context(), clustertest.Port, inspect.Everything(), clusterclient.WithNetwork(cluster.Network.Host()))
 		require.ErrorIs(t, err, clusterclient.ErrForeignListener)
 		require.NoError(t, lis.Close())
 	})
@@ -126,7 +126,7 @@ func TestInspectSilentLeaderOfAnotherName(t *testing.T) {
 		y := mustStart(t, cluster, "Y", up)
 		synctest.Wait() // until the owner of the port knows
 		host := &deaf{Host: cluster.Network.Host(), address: y.Status().LeaderAddress}
-		report, err := clusterclient.Inspect(t.Context(), clustertest.Port, clusterclient.WithNetwork(host))
+		report, err := clusterclient.Inspect(t.Context(), clustertest.Port, inspect.Everything(), clusterclient.WithNetwork(host))
 		require.NoError(t, err)
 		require.NotNil(t, report.Names[0].Leadership)
 		require.Nil(t, report.Names[1].Leadership)
@@ -216,7 +216,7 @@ func TestExplainWithoutALeader(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, ex.Trouble)
 		require.Equal(t, inspect.Stale, ex.Here.Key.State)
-		_, err = b.Inspect(t.Context())
+		_, err = b.Inspect(t.Context(), inspect.Query{})
 		require.ErrorIs(t, err, clusterclient.ErrNoLeader)
 	})
 }
@@ -320,7 +320,7 @@ func TestStatsOfTheSlow(t *testing.T) {
 			up.Set("k", big+string(rune('0'+i)))
 			time.Sleep(100 * time.Millisecond)
 		}
-		name, err := clusterclient.Inspect(t.Context(), clustertest.Port, clusterclient.WithNetwork(cluster.Network.Host()))
+		name, err := clusterclient.Inspect(t.Context(), clustertest.Port, inspect.Everything(), clusterclient.WithNetwork(cluster.Network.Host()))
 		require.NoError(t, err)
 		slow := name.Names[0].Leadership.Followers[1]
 		require.Equal(t, 1, slow.Behind)

@@ -106,6 +106,7 @@ func (k *keeper) takePort() bool {
 	if k.srv.listen(lis) {
 		k.c.log.Info("taking over the port", "address", k.c.address)
 		k.srv.dir.own()
+		k.srv.tenure.ownsPort()
 	}
 	return true
 }

@@ -10,14 +10,21 @@ import (
 	"github.com/clusterclient/clusterclient/internal/lease"
 )
 
-// observeEvery is how often a follower looks whether its leader is alive.
-const observeEvery = 500 * time.Millisecond
+const (
+	// observeEvery is how often a follower looks whether its leader is alive.
+	observeEvery = 500 * time.Millisecond
+
+	// suspectAfter is how long a leader is silent, at least, before a follower
+	// looks what the lease says.
+	suspectAfter = 2 * time.Second
+)
 
 // An observer watches over the leader that a follower has. Death ends the
 // session; an observer is for the leader that neither dies nor speaks.
 //
 //	    beat                no beat for WithDeposeAfter, and the
-//	  ┌──────┐              lease was not renewed as long
+//	  ┌──────┐              lease was not renewed as long; or no beat for
+//	  │      │              some time, and the lease says deposed
 //	  ▼      │            ┌──────────────────────────────────▶ claim the lease:
 //	watching ─────────────┤                                    lead, or follow who does
 //	                      └──────────────────────────────────▶ give the session up
@@ -50,7 +57,7 @@ func (o *observer) run(ctx context.Context) {
 		now := time.Now()
 		o.count(now.Sub(last))
 		last = now
-		if o.silent >= o.c.opts.staleAfter {
+		if o.silent >= min(suspectAfter, o.c.opts.staleAfter) {
 			o.judge(ctx)
 		}
 	}
@@ -77,13 +84,15 @@ func (o *observer) judge(ctx context.Context) {
 	switch {
 	case r.Instance != o.leader && r.Term > o.c.status.leaderTerm() && !r.Expired(host, 0) && host.Look(r.Process) != lease.Gone:
 		o.giveUp(fmt.Errorf("it is silent, and %s leads in term %d", o.c.describeHolder(r), r.Term))
+	case r.DeposedBy != 0 && r.Term > o.c.status.leaderTerm():
+		o.replace(ctx, "the leader hangs and was deposed by an operator, taking over", "by", r.DeposedBy)
 	case r.Instance == o.leader && o.silent >= o.c.opts.deposeAfter && r.Expired(host, o.c.opts.deposeAfter):
-		o.depose(ctx, r)
+		o.replace(ctx, "the leader hangs, taking over", "leader", o.c.describeHolder(r))
 	}
 }
 
-// depose takes the place of the leader, if this client can.
-func (o *observer) depose(ctx context.Context, r lease.Record) {
+// replace takes the place of the leader, if this client can.
+func (o *observer) replace(ctx context.Context, why string, who ...any) {
 	if !o.c.opts.candidate() || o.c.term.yielding() {
 		return
 	}
@@ -92,7 +101,7 @@ func (o *observer) depose(ctx context.Context, r lease.Record) {
 	case err != nil:
 		o.c.log.Debug("not taking over", "error", err)
 	case m != nil:
-		o.c.log.Warn("the leader hangs, taking over", "leader", o.c.describeHolder(r), "silent", o.silent, "term", m.term)
+		o.c.log.Warn(why, append(who, "silent", o.silent, "term", m.term)...)
 		o.mandate = m
 		o.giveUp(errHangs)
 	}

@@ -209,7 +209,7 @@ func (c *Client) judge(err error, suspect *stranger) error {
 	}
 	if owners := c.ownersOfPort(); len(owners) > 0 {
 		*suspect = stranger{}
-		return c.notAnswering(owners, err)
+		return c.notAnswering("join", owners, err)
 	}
 	if suspect.attempts++; suspect.attempts == 1 {
 		suspect.since = time.Now()
@@ -223,10 +223,10 @@ func (c *Client) judge(err error, suspect *stranger) error {
 
 // notAnswering explains what a process of the cluster that holds the port and
 // says nothing makes us wait for.
-func (c *Client) notAnswering(owners []lease.Record, err error) error {
+func (c *Client) notAnswering(op string, owners []lease.Record, err error) error {
 	i := max(0, slices.IndexFunc(owners, func(r lease.Record) bool { return r.Name == c.name }))
 	silent := c.lease.Host().Now() - owners[i].Renewed
-	return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf(
+	return &Error{Code: errs.NoLeader, Op: op, Name: c.name, Cause: fmt.Errorf(
 		"%s holds the port and does not answer, its last sign of life was %v ago; after %v another process that can lead takes over, or end that process: %w",
 		c.describeHolder(owners[i]), silent.Round(time.Millisecond), max(owners[i].Valid, c.opts.deposeAfter), err)}
 }

@@ -73,7 +73,9 @@ func (s *server) inspectLeader(ctx context.Context, ldr *leader.Leader, req *clu
 		}
 	}
 	if req.GetKeys() {
-		report.Keys = ldr.Keys()
+		report.Keys, report.Matched = ldr.Keys(inspect.Query{
+			Prefix: req.GetKeyPrefix(), Text: req.GetKeyText(), Stale: req.GetStaleOnly(), Limit: int(req.GetKeyLimit()),
+		})
 	}
 	if req.GetKey() != "" {
 		n.Explanation = s.explain(ctx, ldr, req)

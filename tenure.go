@@ -18,7 +18,7 @@ type tenure struct {
 	c     *Client
 	bell  chan struct{} // one slot: the leader's loop has just run
 	led   atomic.Bool   // there is a leader, whose loop rings
-	until atomic.Int64  // on the host's clock; nobody takes over before
+	until atomic.Int64  // on the host's clock; nobody takes over before, or deposes
 
 	busy      chan struct{} // one slot, full while a file is read or written; guards what follows
 	record    lease.Record
@@ -35,7 +35,18 @@ func (c *Client) newTenure(r lease.Record) *tenure {
 	return t
 }
 
-func (t *tenure) safeUntil(r lease.Record) { t.until.Store(int64(r.Renewed + r.Valid)) }
+func (t *tenure) safeUntil(r lease.Record) { t.until.Store(int64(r.Renewed + r.Sure)) }
+
+// ownsPort notes that the cluster's port is this leader's now.
+func (t *tenure) ownsPort() {
+	if t == nil {
+		return
+	}
+	t.busy <- struct{}{}
+	t.record.OwnsPort, t.record.Ousted = true, lease.Holder{}
+	<-t.busy
+	t.ring()
+}
 
 // endsBy makes supersede what ends the leadership when somebody takes over.
 func (t *tenure) endsBy(supersede func(term uint64)) {
@@ -89,8 +100,8 @@ func (t *tenure) run(ctx context.Context, term func() uint64) {
 	}
 }
 
-// mayAct returns why somebody else may be leading. As long as the lease is
-// valid nobody can, and nothing is asked of the disk.
+// mayAct returns why somebody else may be leading. For a while after the lease
+// was renewed nobody can, and nothing is asked of the disk.
 func (t *tenure) mayAct() error {
 	if t == nil || int64(t.c.lease.Host().Now()) < t.until.Load() {
 		return nil
@@ -137,6 +148,9 @@ func (t *tenure) end() {
 	term := t.record.Term + 1
 	if r, err := t.c.lease.Read(); err == nil {
 		term = max(term, r.Term)
+		if r.DeposedBy != 0 {
+			t.c.log.Warn("deposed by an operator", "term", t.record.Term, "by", r.DeposedBy)
+		}
 		if id, err := hex.DecodeString(r.Instance); err == nil {
 			t.c.term.saw(term, id)
 		}

@@ -101,7 +101,7 @@ func (c *client) followStatus(ctx context.Context) {
 func (c *client) inspectAgain(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
-		name, err := c.Inspect(ctx)
+		name, err := c.Inspect(ctx, inspect.Everything())
 		took := time.Since(began)
 		if ctx.Err() != nil {
 			return

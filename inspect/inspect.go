@@ -33,6 +33,7 @@ const (
 	Leaving = "leaving" // its leader is about to go
 	Granted = "granted" // somebody is about to lead it
 	Failed  = "failed"  // its leader's upstream could not be opened
+	Vacant  = "vacant"  // nobody leads it
 )
 
 // A Name is one name of a port.
@@ -48,6 +49,29 @@ type Name struct {
 	// for the reason Trouble.
 	Leadership *Leadership `json:"leadership,omitempty"`
 	Trouble    string      `json:"trouble,omitempty"`
+
+	// Lease is what the file beside the port says of the leadership; nil when
+	// there is none that the asking process can read.
+	Lease *Lease `json:"lease,omitempty"`
+}
+
+// The states of a [Lease].
+const (
+	Held     = "held"     // its leader renews it
+	Expired  = "expired"  // its leader has not renewed it for as long as it said
+	Released = "released" // nobody leads: the leader has left
+	Deposed  = "deposed"  // nobody leads: an operator has deposed the leader
+)
+
+// A Lease is what is known of a leader although that says nothing.
+type Lease struct {
+	State   string    `json:"state"`
+	Term    uint64    `json:"term"`
+	PID     int       `json:"pid"`     // of the leader, of the one that was deposed, or 0
+	Address string    `json:"address"` // where it serves, or served
+	Process string    `json:"process"` // "running", "stopped, by a signal or a debugger", "gone" or "unknown"
+	Renewed time.Time `json:"renewed"` // its last sign of life
+	Expires time.Time `json:"expires"` // when it is replaced, unless it renews the lease before
 }
 
 // A Node is what the client at one address tells.
@@ -81,7 +105,8 @@ type Leadership struct {
 	Conflated     uint64         `json:"conflated"`         // values left out for a newer one
 	Refused       uint64         `json:"refused,omitempty"` // calls, since the leader had too many
 	Rejected      []Rejection    `json:"rejected,omitempty"`
-	Keys          []Key          `json:"keys,omitempty"` // only when asked for
+	Keys          []Key          `json:"keys,omitempty"`    // only when asked for
+	Matched       int            `json:"matched,omitempty"` // keys that were asked for, of which Keys may have some
 }
 
 // A Rejection says which processes were turned away for one reason.

@@ -37,16 +37,6 @@ func (l *Leader) Inspect() inspect.Leadership {
 	return report
 }
 
-// Keys returns all keys that are watched, in alphabetical order.
-func (l *Leader) Keys() []inspect.Key {
-	all := []inspect.Key{}
-	for _, k := range l.allKeys() {
-		all = append(all, k.inspect())
-	}
-	slices.SortFunc(all, func(a, b inspect.Key) int { return cmp.Compare(a.Key, b.Key) })
-	return all
-}
-
 // Explain returns how the value of a key comes to its subscribers. What these
 // hold themselves is for [Leader.Ask] to add.
 func (l *Leader) Explain(name string) inspect.Explanation {

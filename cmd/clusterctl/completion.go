@@ -5,6 +5,7 @@ import (
 	"flag"
 	"strings"
 
+	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/build"
 )
 
@@ -20,7 +21,7 @@ _clusterctl() {
 	-o) COMPREPLY=($(compgen -W "table json" -- "$cur")); return ;;
 	completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur")); return ;;
 	get | watch | explain | publish)
-		COMPREPLY=($(compgen -W "$(clusterctl complete-keys 2>/dev/null)" -- "$cur")); return ;;
+		COMPREPLY=($(compgen -W "$(clusterctl complete-keys -- "$cur" 2>/dev/null)" -- "$cur")); return ;;
 	esac
 	case $cur in
 	-*) COMPREPLY=($(compgen -W "FLAGS" -- "$cur")) ;;
@@ -36,7 +37,7 @@ autoload -U bashcompinit && bashcompinit
 
 const fishCompletion = `# clusterctl completion fish | source
 complete -c clusterctl -f -n __fish_use_subcommand -a "COMMANDS"
-complete -c clusterctl -f -n "__fish_seen_subcommand_from get watch explain publish" -a "(clusterctl complete-keys 2>/dev/null)"
+complete -c clusterctl -f -n "__fish_seen_subcommand_from get watch explain publish" -a "(clusterctl complete-keys -- (commandline -ct) 2>/dev/null)"
 complete -c clusterctl -f -n "__fish_seen_subcommand_from completion" -a "bash zsh fish"
 complete -c clusterctl -x -s o -a "table json"
 `
@@ -61,16 +62,21 @@ func (a *app) completion(_ context.Context, args []string) error {
 	return nil
 }
 
-// completeKeys prints the keys there are, for a shell.
-func (a *app) completeKeys(ctx context.Context, _ []string) error {
-	all, _ := a.places(ctx)
-	for _, p := range all {
-		if p.Leadership == nil {
-			continue
-		}
-		for _, k := range p.Leadership.Keys {
+// completedKeys is how many keys a shell is offered.
+const completedKeys = 200
+
+// completeKeys prints the keys that begin as the word that is being typed.
+func (a *app) completeKeys(ctx context.Context, args []string) error {
+	q := inspect.Query{Keys: true, Limit: completedKeys}
+	if len(args) > 0 {
+		q.Prefix = args[0]
+	}
+	all, _ := a.places(ctx, q)
+	each(all, func(_ string, l *inspect.Leadership) []struct{} {
+		for _, k := range l.Keys {
 			a.print("%s\n", k.Key)
 		}
-	}
+		return nil
+	})
 	return nil
 }

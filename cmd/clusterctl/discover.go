@@ -19,7 +19,7 @@ import (
 type found struct {
 	port    int
 	cluster inspect.Cluster
-	err     error // why there is nothing to tell of it
+	err     error // why its owner has nothing to tell; the cluster is what the leases tell then
 }
 
 // options of everything that reaches a cluster.
@@ -36,23 +36,23 @@ func (a *app) options() []clusterclient.Option {
 
 // discover looks at the port that was asked for, or at all that this user's
 // processes use and the default one.
-func (a *app) discover(ctx context.Context) []found {
+func (a *app) discover(ctx context.Context, q inspect.Query) []found {
 	if a.port != 0 || os.Getenv("CLUSTERCLIENT_PORT") != "" {
-		return []found{a.look(ctx, a.port)}
+		return []found{a.look(ctx, a.port, q)}
 	}
 	ports := a.ports()
 	all := make([]found, len(ports))
 	var wg sync.WaitGroup
 	for i, port := range ports {
-		wg.Go(func() { all[i] = a.look(ctx, port) })
+		wg.Go(func() { all[i] = a.look(ctx, port, q) })
 	}
 	wg.Wait()
 	return tidy(all)
 }
 
-func (a *app) look(ctx context.Context, port int) found {
+func (a *app) look(ctx context.Context, port int, q inspect.Query) found {
 	f := found{port: port}
-	f.cluster, f.err = clusterclient.Inspect(ctx, port, a.options()...)
+	f.cluster, f.err = clusterclient.Inspect(ctx, port, q, a.options()...)
 	if _, p, err := net.SplitHostPort(f.cluster.Address); err == nil {
 		f.port, _ = strconv.Atoi(p)
 	}
@@ -68,13 +68,13 @@ func tidy(all []found) []found {
 	beside := make(map[string]bool)
 	for _, f := range all {
 		for _, n := range f.cluster.Names {
-			if f.err == nil && n.Leader.Address != f.cluster.Address {
+			if n.Leader.Address != f.cluster.Address {
 				beside[n.Leader.Address] = true
 			}
 		}
 	}
 	return slices.DeleteFunc(all, func(f found) bool {
-		return errors.Is(f.err, clusterclient.ErrNoLeader) || beside[f.cluster.Address]
+		return errors.Is(f.err, clusterclient.ErrNoLeader) && len(f.cluster.Names) == 0 || beside[f.cluster.Address]
 	})
 }
 
@@ -112,8 +112,8 @@ type place struct {
 }
 
 // places returns all names there are, and why others are missing.
-func (a *app) places(ctx context.Context) (all []place, troubles []error) {
-	for _, f := range a.discover(ctx) {
+func (a *app) places(ctx context.Context, q inspect.Query) (all []place, troubles []error) {
+	for _, f := range a.discover(ctx, q) {
 		if f.err != nil {
 			troubles = append(troubles, f.err)
 		}
@@ -124,9 +124,38 @@ func (a *app) places(ctx context.Context) (all []place, troubles []error) {
 	return all, troubles
 }
 
+// wanted returns all names, or an error when there are none.
+func (a *app) wanted(ctx context.Context, q inspect.Query) ([]place, error) {
+	all, troubles := a.places(ctx, q)
+	if len(all) == 0 {
+		return nil, a.nothing(troubles)
+	}
+	for _, err := range troubles {
+		a.warn("clusterctl: %v", err)
+	}
+	for _, p := range all {
+		if p.Leadership == nil {
+			a.warn("clusterctl: %s is %s: %s", p.Name.Name, p.State, p.Reason+p.Trouble)
+		}
+	}
+	return all, nil
+}
+
+// each returns what a function finds in the leadership of every name that has
+// one.
+func each[T any](all []place, find func(name string, l *inspect.Leadership) []T) []T {
+	found := []T{}
+	for _, p := range all {
+		if p.Leadership != nil {
+			found = append(found, find(p.Name.Name, p.Leadership)...)
+		}
+	}
+	return found
+}
+
 // place returns the one name that a command is about.
 func (a *app) place(ctx context.Context) (place, error) {
-	all, troubles := a.places(ctx)
+	all, troubles := a.places(ctx, inspect.Query{})
 	switch {
 	case len(all) == 1:
 		return all[0], nil

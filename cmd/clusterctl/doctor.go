@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func (d *doctor) find(level, code, where, what, do string) {
 func (a *app) doctor(ctx context.Context, _ []string) error {
 	d := &doctor{app: a, report: doctorReport{OK: true, Looked: []string{}, Findings: []finding{}}}
 	d.runtimeDir()
-	all := a.discover(ctx)
+	all := a.discover(ctx, inspect.Query{Followers: true})
 	for _, f := range all {
 		d.port(f)
 	}
@@ -111,9 +112,11 @@ func (d *doctor) port(f found) {
 			fmt.Sprintf("the port lies in the range %d to %d from which the system takes ports for outgoing connections, so that any program may be given it", low, high),
 			fmt.Sprintf("choose a port below %d, or reserve it: sysctl net.ipv4.ip_local_reserved_ports=%d", low, f.port))
 	}
-	if f.err != nil {
+	hangs := slices.ContainsFunc(f.cluster.Names, func(n inspect.Name) bool {
+		return n.Leadership == nil && n.Leader.Address == where && n.Lease != nil
+	})
+	if f.err != nil && !hangs { // else the name says it
 		d.unreachable(f, where)
-		return
 	}
 	for _, n := range f.cluster.Names {
 		d.name(n)
@@ -123,14 +126,14 @@ func (d *doctor) port(f found) {
 
 // unreachable tells who is in the way on a port where no cluster answers.
 func (d *doctor) unreachable(f found, where string) {
-	if errors.Is(f.err, clusterclient.ErrNoLeader) {
-		d.find(levelError, "nobody", where, f.err.Error(), "start a process that can lead (one with WithUpstream), or look at another port")
-		return
-	}
 	h := holderOf(where)
 	switch {
 	case h.stopped:
-		d.find(levelError, "hung", where, h.String()+" holds the port and is stopped, by a signal or a debugger", resume(h.PID))
+		d.find(levelError, "hung", where, h.String()+" holds the port and is stopped, by a signal or a debugger; what is led beside it goes on", resume(h.PID))
+	case f.cluster.Owner.PID != 0: // by its lease
+		d.find(levelError, "hung", where, peer(f.cluster.Owner)+" holds the port and does not answer: "+f.err.Error(), "look what it is busy with, or end it: "+kill(f.cluster.Owner.PID))
+	case errors.Is(f.err, clusterclient.ErrNoLeader):
+		d.find(levelError, "nobody", where, f.err.Error(), "start a process that can lead (one with WithUpstream), or look at another port")
 	case h.foreign():
 		d.find(levelError, "other-user", where, fmt.Sprintf("%s of uid %d holds the port; a cluster is of one user", h, h.uid),
 			"let that user's processes use another port, or run as that user")
@@ -157,10 +160,12 @@ func kill(pid int) string {
 func (d *doctor) name(n inspect.Name) {
 	l := n.Leadership
 	switch {
+	case n.State == inspect.Vacant:
+		d.find(levelError, "deposed", n.Name, "nobody leads: "+n.Reason, "start a process that can lead (one with WithUpstream), or let the old one go on: "+resume(n.Leader.PID))
 	case l == nil && stopped(n.Leader.PID):
-		d.find(levelError, "hung", n.Name, peer(n.Leader)+" leads and is stopped, by a signal or a debugger", resume(n.Leader.PID))
+		d.find(levelError, "hung", n.Name, d.leads(n)+" and is stopped, by a signal or a debugger"+d.lease(n), resume(n.Leader.PID)+d.orDepose(n))
 	case n.Trouble != "":
-		d.find(levelError, "hung", n.Name, peer(n.Leader)+" leads and does not answer: "+n.Trouble, "look what it is busy with, or end it: "+kill(n.Leader.PID))
+		d.find(levelError, "hung", n.Name, d.leads(n)+" and does not answer"+d.lease(n)+": "+n.Trouble, "look what it is busy with, or end it ("+kill(n.Leader.PID)+")"+d.orDepose(n))
 	case n.State == inspect.Failed:
 		d.find(levelError, "upstream", n.Name, peer(n.Leader)+" cannot open the upstream: "+n.Reason, "mend the upstream or the way to it")
 	case l == nil:
@@ -168,6 +173,30 @@ func (d *doctor) name(n inspect.Name) {
 	default:
 		d.leadership(n, l)
 	}
+}
+
+func (d *doctor) leads(n inspect.Name) string {
+	return fmt.Sprintf("%s leads in term %d", peer(known(n.Leader)), n.Term)
+}
+
+// lease says what the lease tells of a leader that says nothing itself.
+func (d *doctor) lease(n inspect.Name) string {
+	if n.Lease == nil {
+		return ""
+	}
+	text := fmt.Sprintf("; it renewed its lease %s ago", age(n.Lease.Renewed, time.Now()))
+	if left := time.Until(n.Lease.Expires); left > 0 {
+		return text + fmt.Sprintf(", and if it does not do so within %s, a process that can lead takes its place", left.Round(time.Second))
+	}
+	return text + ", and no process that could take its place has done so"
+}
+
+// orDepose says how to get another leader without waiting.
+func (d *doctor) orDepose(n inspect.Name) string {
+	if n.Lease == nil {
+		return ""
+	}
+	return ", or let another process lead at once: clusterctl depose -yes -name " + n.Name
 }
 
 func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
@@ -205,12 +234,11 @@ func (d *doctor) builds(cl inspect.Cluster) {
 		}
 		by[p.Build][p.PID] = true
 	}
-	add(cl.Owner)
 	for _, n := range cl.Names {
-		add(n.Leader)
 		if n.Leadership == nil {
-			continue
+			continue // and it did not tell its build
 		}
+		add(n.Leader)
 		for _, f := range n.Leadership.Followers {
 			add(f.Peer)
 		}
@@ -244,7 +272,7 @@ func (d *doctor) behind(ctx context.Context, all []found) {
 	case <-ctx.Done():
 		return
 	}
-	again := lagging(d.app.discover(ctx))
+	again := lagging(d.app.discover(ctx, inspect.Query{Followers: true}))
 	for id, f := range sorted(again) {
 		if _, before := late[id]; !before {
 			continue

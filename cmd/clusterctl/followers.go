@@ -19,19 +19,11 @@ type namedFollower struct {
 }
 
 func (a *app) followers(ctx context.Context, _ []string) error {
-	all, err := a.wanted(ctx)
+	all, err := a.wanted(ctx, inspect.Query{Followers: true})
 	if err != nil {
 		return err
 	}
-	report := followersReport{Followers: []namedFollower{}}
-	for _, p := range all {
-		if p.Leadership == nil {
-			continue
-		}
-		for _, f := range p.Leadership.Followers {
-			report.Followers = append(report.Followers, namedFollower{p.Name.Name, f})
-		}
-	}
+	report := followersReport{Followers: each(all, namedFollowers)}
 	if a.json {
 		return a.document(report)
 	}
@@ -42,6 +34,13 @@ func (a *app) followers(ctx context.Context, _ []string) error {
 	}
 	a.table([]string{"NAME", "PID", "PROGRAM", "BUILD", "ROLE", "SINCE", "KEYS", "BEHIND", "QUEUED", "CALLS", "MISSED", "ANSWERS"}, rows)
 	return nil
+}
+
+func namedFollowers(name string, l *inspect.Leadership) (all []namedFollower) {
+	for _, f := range l.Followers {
+		all = append(all, namedFollower{name, f})
+	}
+	return all
 }
 
 func followerRow(f namedFollower, now time.Time) []cell {

@@ -14,6 +14,7 @@ import (
 // keysReport is what keys prints as JSON.
 type keysReport struct {
 	Keys []namedKey `json:"keys"`
+	Left int        `json:"left_out"` // for -n
 }
 
 type namedKey struct {
@@ -21,20 +22,23 @@ type namedKey struct {
 	inspect.Key
 }
 
-func (a *app) keys(ctx context.Context, _ []string) error {
-	all, err := a.wanted(ctx)
+func (a *app) keys(ctx context.Context, args []string) error {
+	q := inspect.Query{Keys: true, Limit: a.count}
+	if len(args) > 0 {
+		q.Prefix = args[0]
+	}
+	all, err := a.wanted(ctx, q)
 	if err != nil {
 		return err
 	}
-	report := keysReport{Keys: []namedKey{}}
-	for _, p := range all {
-		if p.Leadership == nil {
-			continue
+	report := keysReport{}
+	report.Keys = each(all, func(name string, l *inspect.Leadership) (keys []namedKey) {
+		report.Left += l.Matched - len(l.Keys)
+		for _, k := range l.Keys {
+			keys = append(keys, namedKey{name, k})
 		}
-		for _, k := range p.Leadership.Keys {
-			report.Keys = append(report.Keys, namedKey{p.Name.Name, k})
-		}
-	}
+		return keys
+	})
 	if a.json {
 		return a.document(report)
 	}
@@ -47,24 +51,10 @@ func (a *app) keys(ctx context.Context, _ []string) error {
 		})
 	}
 	a.table([]string{"NAME", "KEY", "STATE", "CHANGED", "REVISION", "VERSION", "SIZE", "WATCH", "SUBSCRIBERS"}, rows)
+	if report.Left > 0 {
+		a.print("and %d more\n", report.Left)
+	}
 	return nil
-}
-
-// wanted returns all names, or an error when there are none.
-func (a *app) wanted(ctx context.Context) ([]place, error) {
-	all, troubles := a.places(ctx)
-	if len(all) == 0 {
-		return nil, a.nothing(troubles)
-	}
-	for _, err := range troubles {
-		a.warn("clusterctl: %v", err)
-	}
-	for _, p := range all {
-		if p.Leadership == nil {
-			a.warn("clusterctl: %s is %s: %s", p.Name.Name, p.State, p.Reason+p.Trouble)
-		}
-	}
-	return all, nil
 }
 
 // valueCell tells the state of a value, and since when.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/peercred"
 )
 
@@ -31,6 +32,15 @@ func holderOf(address string) portHolder {
 	h.uid, h.Process = p.UID, p.Process(0)
 	h.stopped = stopped(h.PID)
 	return h
+}
+
+// known adds the name of the program, as the system tells it, to a process of
+// this user's that did not tell itself.
+func known(p inspect.Peer) inspect.Peer {
+	if p.Program == "" && p.PID != 0 {
+		p.Program = peercred.Simulate(peercred.Self().UID, p.PID).Process(p.PID).Program
+	}
+	return p
 }
 
 // foreign reports whether it is known to be another user's.

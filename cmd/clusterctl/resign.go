@@ -35,8 +35,8 @@ func (a *app) handOver(ctx context.Context, force bool) error {
 	}
 	report := resignReport{Name: p.Name.Name, Was: p.Leader}
 	report.Term, err = clusterclient.ResignAt(ctx, p.Name.Name, p.port, force, a.options()...)
-	if errors.Is(err, clusterclient.ErrForeignListener) {
-		return fmt.Errorf("%w; the followers of a leader that hangs replace it by themselves, and clusterctl doctor says who is in the way", err)
+	if !force && errors.Is(err, clusterclient.ErrForeignListener) {
+		return fmt.Errorf("%w; a leader that hangs cannot be asked: clusterctl depose lets another process take its place, and clusterctl doctor says who is in the way", err)
 	}
 	if err != nil {
 		return err
@@ -61,9 +61,9 @@ func (a *app) handOver(ctx context.Context, force bool) error {
 // next waits for a leader in a later term.
 func (a *app) next(ctx context.Context, p place, term uint64) *inspect.Name {
 	for ctx.Err() == nil {
-		f := a.look(ctx, p.port)
+		f := a.look(ctx, p.port, inspect.Query{})
 		for _, n := range f.cluster.Names {
-			if n.Name == p.Name.Name && n.State == inspect.Led && n.Term > term {
+			if n.Name == p.Name.Name && n.State == inspect.Led && n.Term > term && n.Leadership != nil {
 				n.Leadership = nil // clusterctl status has it
 				return &n
 			}

@@ -76,7 +76,7 @@ func (a *app) flags() (fs *flag.FlagSet, output *string, noColour *bool) {
 	output = fs.String("o", "table", "output: table or json")
 	fs.DurationVar(&a.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 	fs.StringVar(&a.dir, "dir", "", "runtime `directory` of the clusters; without it, the user's")
-	fs.IntVar(&a.count, "n", 0, "watch, top: stop after `n`; 0 goes on until interrupted")
+	fs.IntVar(&a.count, "n", 0, "watch, top: stop after `n`; 0 goes on until interrupted; keys: no more than so many, stale ones first")
 	fs.DurationVar(&a.interval, "interval", time.Second, "top: how often to look")
 	noColour = fs.Bool("no-color", false, "no colour; the default when the output is no terminal, or NO_COLOR is set")
 	fs.BoolVar(&a.yes, "yes", false, "resign, depose: do not ask whether that is meant")
@@ -133,7 +133,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return usage("there is no command %q", words[0])
 	}
 	c := commands()[i]
-	if len(words)-1 < len(c.args) || len(words)-1 > len(c.args) && !c.more {
+	if len(words)-1 < len(c.args) || len(words)-1 > c.most() {
 		return usage("usage: clusterctl %s", c.usage())
 	}
 	return c.run(a, ctx, words[1:])

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
 )
@@ -22,10 +25,11 @@ type trouble struct {
 
 func (a *app) status(ctx context.Context, _ []string) error {
 	report := statusReport{Clusters: []inspect.Cluster{}, Troubles: []trouble{}}
-	for _, f := range a.discover(ctx) {
+	for _, f := range a.discover(ctx, inspect.Query{}) {
 		if f.err != nil {
 			report.Troubles = append(report.Troubles, trouble{f.port, f.err.Error()})
-		} else {
+		}
+		if f.err == nil || len(f.cluster.Names) > 0 {
 			report.Clusters = append(report.Clusters, f.cluster)
 		}
 	}
@@ -50,18 +54,26 @@ func (a *app) verdict(report statusReport) error {
 	for _, t := range report.Troubles {
 		errs = append(errs, fmt.Errorf("port %d: %s", t.Port, t.Trouble))
 	}
-	names := 0
+	names, silent := 0, false
 	for _, c := range report.Clusters {
 		names += len(c.Names)
+		silent = silent || slices.ContainsFunc(c.Names, func(n inspect.Name) bool { return n.Trouble != "" || n.State == inspect.Vacant })
 	}
-	if len(errs) == 0 && names > 0 {
-		return nil
+	switch {
+	case names == 0:
+		return a.nothing(errs)
+	case len(errs) > 0 || silent:
+		return &exitError{exitUnwell, errors.Join(errs...)}
 	}
-	return a.nothing(errs)
+	return nil
 }
 
 func (a *app) statusOf(c inspect.Cluster) {
-	a.print("%s, owned by %s\n", a.style.set(c.Address, bold), peer(c.Owner))
+	owner := "whose owner does not answer"
+	if c.Owner.PID != 0 {
+		owner = "owned by " + peer(known(c.Owner))
+	}
+	a.print("%s, %s\n", a.style.set(c.Address, bold), owner)
 	rows := [][]cell{}
 	for _, n := range c.Names {
 		rows = append(rows, statusRow(c, n))
@@ -70,7 +82,7 @@ func (a *app) statusOf(c inspect.Cluster) {
 }
 
 func statusRow(cl inspect.Cluster, n inspect.Name) []cell {
-	row := []cell{c(n.Name), stateCell(n), c(strconv.FormatUint(n.Term, 10)), c("-"), c(peer(n.Leader)), c("-"), c("-"), c("-")}
+	row := []cell{c(n.Name), stateCell(n), c(strconv.FormatUint(n.Term, 10)), c("-"), c(peer(known(n.Leader))), c("-"), c("-"), c("-")}
 	l := n.Leadership
 	if l == nil {
 		return row
@@ -84,8 +96,12 @@ func statusRow(cl inspect.Cluster, n inspect.Name) []cell {
 
 func stateCell(n inspect.Name) cell {
 	switch {
+	case n.Trouble != "" && n.Lease != nil:
+		return cell{"silent " + age(n.Lease.Renewed, time.Now()), bad}
 	case n.Trouble != "":
 		return cell{"silent", bad}
+	case n.State == inspect.Vacant:
+		return cell{n.State, bad}
 	case n.State == inspect.Led:
 		return cell{n.State, good}
 	case n.State == inspect.Failed:

@@ -46,7 +46,7 @@ func (a *app) top(ctx context.Context, _ []string) error {
 	tick := time.NewTicker(max(a.interval, 10*time.Millisecond))
 	defer tick.Stop()
 	for shown := 0; ; {
-		all, troubles := a.places(ctx)
+		all, troubles := a.places(ctx, inspect.Query{Followers: true})
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -14,6 +14,8 @@
 //	  ▼                                       ▼
 //	released ──▶ Claim: the next file      expired ──▶ Claim: the next file
 //
+// Depose is a claim for nobody: the next file is there, and says released.
+//
 // To claim is to create the next file, complete, by link(2): of any number of
 // processes that saw the same leadership one succeeds. So there is no lock
 // that a stopped process could keep. Only the leadership's own process writes
@@ -54,7 +56,45 @@ type Record struct {
 	Valid   time.Duration `json:"valid_ns"`
 	Boot    string        `json:"boot,omitempty"`
 
+	// Sure, which is no longer than Valid, is for how long after Renewed the
+	// leader acts without looking at the file. 0 stands for Valid.
+	Sure time.Duration `json:"sure_ns,omitempty"`
+
 	Released bool `json:"released,omitempty"`
+
+	// DeposedBy is the process that ended the leadership before this one in
+	// favour of nobody; 0 for a leadership that somebody has claimed.
+	DeposedBy int `json:"deposed_by,omitempty"`
+
+	// OwnsPort says that the leader has bound the cluster's port, too.
+	OwnsPort bool `json:"owns_port,omitempty"`
+
+	// Ousted is who led before without having left: it may hold its address
+	// still. The zero Holder stands for nobody.
+	Ousted Holder `json:"ousted,omitzero"`
+}
+
+// A Holder is a process that has claimed a lease.
+type Holder struct {
+	Process Process       `json:"process"`
+	Address string        `json:"address"`
+	Owned   bool          `json:"owned,omitempty"` // the port, too
+	Renewed time.Duration `json:"renewed_ns"`
+	Valid   time.Duration `json:"valid_ns"`
+}
+
+// Holder returns whose leadership this is.
+func (r Record) Holder() Holder {
+	return Holder{Process: r.Process, Address: r.Address, Owned: r.OwnsPort, Renewed: r.Renewed, Valid: r.Valid}
+}
+
+// SureFor returns for how long, from now on, the leader may act without
+// looking whether somebody has taken over.
+func (r Record) SureFor(h Host) time.Duration {
+	if r.Vacant(h) {
+		return 0
+	}
+	return max(0, r.Renewed+cmp.Or(r.Sure, r.Valid)-h.Now())
 }
 
 // Vacant reports whether the name is known to have no leader, on a host where
@@ -73,6 +113,9 @@ var (
 	// ErrChanged says that the record to follow is not the newest one any
 	// more, or was renewed.
 	ErrChanged = errors.New("the lease has changed")
+
+	// ErrHeld says that the leader may act without looking at its lease.
+	ErrHeld = errors.New("the lease was renewed a moment ago")
 
 	// ErrSuperseded says that there is a later leadership.
 	ErrSuperseded = errors.New("the lease was taken over")
@@ -142,6 +185,33 @@ func (f *File) Claim(seen, next Record) (Record, error) {
 	}
 	next.Name, next.Number, next.Term = f.name, seen.Number+1, max(next.Term, seen.Term+1)
 	next.Boot, next.Renewed, next.Process, next.Released = f.host.Boot, f.host.Now(), f.host.Self, false
+	next.Ousted = f.ousted(seen)
+	return f.begin(dir, seen, next)
+}
+
+// Depose ends the leadership that seen is the record of in favour of nobody,
+// unless that has changed, so that whoever can lead may claim the lease at
+// once. It fails with [ErrHeld] while [Record.SureFor] has not passed: until
+// then the leader, should it wake, would not notice.
+func (f *File) Depose(seen Record) (Record, error) {
+	dir, err := f.folder()
+	if err != nil {
+		return Record{}, err
+	}
+	if now, err := readNewest(dir); err != nil || now != seen || seen.Vacant(f.host) {
+		return Record{}, cmp.Or(err, ErrChanged)
+	}
+	if seen.SureFor(f.host) > 0 {
+		return Record{}, ErrHeld
+	}
+	return f.begin(dir, seen, Record{
+		Name: f.name, Number: seen.Number + 1, Term: seen.Term + 1, Boot: f.host.Boot, Renewed: f.host.Now(),
+		Released: true, DeposedBy: f.host.Self.PID, Ousted: f.ousted(seen),
+	})
+}
+
+// begin puts next after seen.
+func (f *File) begin(dir string, seen, next Record) (Record, error) {
 	if err := publish(dir, next, os.Link); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			err = ErrChanged
@@ -154,6 +224,19 @@ func (f *File) Claim(seen, next Record) (Record, error) {
 	}
 	sweep(dir, next.Number)
 	return next, nil
+}
+
+// ousted returns who may be there still, when somebody takes over from the
+// leadership that seen is the record of.
+func (f *File) ousted(seen Record) Holder {
+	who := seen.Ousted
+	if !seen.Vacant(f.host) {
+		who = seen.Holder()
+	}
+	if seen.Boot != f.host.Boot || who.Process == f.host.Self || who == (Holder{}) || f.host.Look(who.Process) == Gone {
+		return Holder{}
+	}
+	return who
 }
 
 // confirm looks again, once next is there for everybody to see.

@@ -25,7 +25,15 @@ type clock struct{ now atomic.Int64 }
 func (c *clock) add(d time.Duration) { c.now.Add(int64(d)) }
 
 func (c *clock) host() lease.Host {
-	return lease.Host{Now: func() time.Duration { return time.Duration(c.now.Load()) }, Boot: "this boot", Self: lease.Process{PID: 7}}
+	return lease.Host{
+		Now: func() time.Duration { return time.Duration(c.now.Load()) }, Boot: "this boot", Self: lease.Process{PID: 7},
+		Look: func(p lease.Process) lease.State {
+			if p.PID == 7 {
+				return lease.Runs
+			}
+			return lease.Gone
+		},
+	}
 }
 
 // open returns the lease of one name in dir.
@@ -284,4 +292,66 @@ func TestSystem(t *testing.T) {
 	require.Equal(t, os.Getpid(), a.Self.PID)
 	require.InDelta(t, a.Now(), b.Now(), float64(time.Second))
 	require.NotEqual(t, lease.Gone, lease.System().Look(a.Self))
+}
+
+// A leader that may act without looking is not deposed, and one that was
+// deposed notices by its next look.
+func TestDepose(t *testing.T) {
+	var c clock
+	f := open(t.TempDir(), &c)
+	next := by("a")
+	next.Sure = 3 * time.Second
+	held, err := f.Claim(lease.Record{}, next)
+	require.NoError(t, err)
+	c.add(2 * time.Second)
+	require.Equal(t, time.Second, held.SureFor(f.Host()))
+	_, err = f.Depose(held)
+	require.ErrorIs(t, err, lease.ErrHeld)
+	c.add(time.Second)
+	renewed, err := f.Renew(held)
+	require.NoError(t, err)
+	c.add(3 * time.Second)
+	_, err = f.Depose(held)
+	require.ErrorIs(t, err, lease.ErrChanged, "it was renewed since")
+
+	nobody, err := f.Depose(renewed)
+	require.NoError(t, err)
+	require.True(t, nobody.Vacant(f.Host()))
+	require.Equal(t, 7, nobody.DeposedBy)
+	_, err = f.Depose(nobody)
+	require.ErrorIs(t, err, lease.ErrChanged, "there is nobody to depose")
+	_, err = f.Renew(renewed)
+	require.ErrorIs(t, err, lease.ErrSuperseded)
+	claimed, err := f.Claim(nobody, by("b"))
+	require.NoError(t, err)
+	require.Greater(t, claimed.Term, nobody.Term)
+	require.Greater(t, nobody.Term, renewed.Term)
+	require.Zero(t, claimed.DeposedBy)
+	require.Equal(t, 10*time.Second, claimed.SureFor(f.Host()), "an older build says nothing of looking")
+}
+
+// Whoever takes over from one that has not left says so, as long as that one
+// may be there.
+func TestOusted(t *testing.T) {
+	var c clock
+	other := c.host()
+	other.Self = lease.Process{PID: 8}
+	other.Look = func(lease.Process) lease.State { return lease.Runs }
+	dir := t.TempDir()
+	f := lease.New(func() (string, error) { return dir, nil }, other, address, "config/ä")
+	held, err := open(dir, &c).Claim(lease.Record{}, by("a"))
+	require.NoError(t, err)
+	c.add(time.Minute)
+	nobody, err := f.Depose(held)
+	require.NoError(t, err)
+	require.Equal(t, held.Holder(), nobody.Ousted)
+	claimed, err := f.Claim(nobody, by("b"))
+	require.NoError(t, err)
+	require.Equal(t, held.Holder(), claimed.Ousted)
+	require.NoError(t, f.Release(claimed))
+	released, err := f.Read()
+	require.NoError(t, err)
+	again, err := open(dir, &c).Claim(released, by("a"))
+	require.NoError(t, err)
+	require.Zero(t, again.Ousted, "it is that one itself")
 }

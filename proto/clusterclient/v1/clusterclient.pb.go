@@ -3038,7 +3038,17 @@ type InspectRequest struct {
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// followers makes the leader ask each follower what it holds, and wait for
 	// the answers, a second at most.
-	Followers     bool `protobuf:"varint,3,opt,name=followers,proto3" json:"followers,omitempty"`
+	Followers bool `protobuf:"varint,3,opt,name=followers,proto3" json:"followers,omitempty"`
+	// key_prefix, unless empty, leaves out keys that do not begin with it.
+	KeyPrefix string `protobuf:"bytes,4,opt,name=key_prefix,json=keyPrefix,proto3" json:"key_prefix,omitempty"`
+	// key_text, unless empty, leaves out keys that do not have it in them, in
+	// whatever case.
+	KeyText string `protobuf:"bytes,5,opt,name=key_text,json=keyText,proto3" json:"key_text,omitempty"`
+	// stale_only leaves out keys whose value is fresh.
+	StaleOnly bool `protobuf:"varint,6,opt,name=stale_only,json=staleOnly,proto3" json:"stale_only,omitempty"`
+	// key_limit, unless 0, is how many keys to give at most. Those whose value
+	// is not fresh come first then.
+	KeyLimit      uint32 `protobuf:"varint,7,opt,name=key_limit,json=keyLimit,proto3" json:"key_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3092,6 +3102,34 @@ func (x *InspectRequest) GetFollowers() bool {
 		return x.Followers
 	}
 	return false
+}
+
+func (x *InspectRequest) GetKeyPrefix() string {
+	if x != nil {
+		return x.KeyPrefix
+	}
+	return ""
+}
+
+func (x *InspectRequest) GetKeyText() string {
+	if x != nil {
+		return x.KeyText
+	}
+	return ""
+}
+
+func (x *InspectRequest) GetStaleOnly() bool {
+	if x != nil {
+		return x.StaleOnly
+	}
+	return false
+}
+
+func (x *InspectRequest) GetKeyLimit() uint32 {
+	if x != nil {
+		return x.KeyLimit
+	}
+	return 0
 }
 
 // InspectResponse is what the client at the address knows.
@@ -3548,11 +3586,17 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05Chunk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"T\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\xca\x01\n" +
 	"\x0eInspectRequest\x12\x12\n" +
 	"\x04keys\x18\x01 \x01(\bR\x04keys\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
-	"\tfollowers\x18\x03 \x01(\bR\tfollowers\")\n" +
+	"\tfollowers\x18\x03 \x01(\bR\tfollowers\x12\x1d\n" +
+	"\n" +
+	"key_prefix\x18\x04 \x01(\tR\tkeyPrefix\x12\x19\n" +
+	"\bkey_text\x18\x05 \x01(\tR\akeyText\x12\x1d\n" +
+	"\n" +
+	"stale_only\x18\x06 \x01(\bR\tstaleOnly\x12\x1b\n" +
+	"\tkey_limit\x18\a \x01(\rR\bkeyLimit\")\n" +
 	"\x0fInspectResponse\x12\x16\n" +
 	"\x06report\x18\x01 \x01(\fR\x06report\"+\n" +
 	"\aInquiry\x12\x0e\n" +

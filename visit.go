@@ -1,0 +1,131 @@
+package clusterclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/clusterclient/clusterclient/inspect"
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/lease"
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	// inspectTimeout bounds how long one process may take to tell what it
+	// knows. A leader waits a second for its followers.
+	inspectTimeout = 3 * time.Second
+
+	// stoppedTimeout is the same for a process that is stopped, if the system
+	// is to be believed.
+	stoppedTimeout = 300 * time.Millisecond
+)
+
+// find asks the leader of this client's name, wherever that is, and returns
+// where it was.
+func (c *Client) find(ctx context.Context, op string, req *clusterclientv1.InspectRequest) (n inspect.Node, address string, err error) {
+	if address, ok := c.elsewhere(); ok {
+		if n, err := c.inspectAt(ctx, address, req); err == nil && n.Names[0].Name == c.name {
+			return n, address, nil
+		}
+	}
+	n, err = c.inspectAt(ctx, c.address, req)
+	if err != nil {
+		return n, c.address, err
+	}
+	i := slices.IndexFunc(n.Names, func(have inspect.Name) bool { return have.Name == c.name })
+	switch {
+	case i < 0:
+		return n, "", &Error{Code: errs.NoLeader, Op: op, Name: c.name, Cause: fmt.Errorf("pid %d, which owns the port, knows of no leader", n.Self.PID)}
+	case i == 0:
+		return n, c.address, nil
+	}
+	if address = n.Names[i].Leader.Address; address == "" {
+		return n, "", &Error{Code: errs.NoLeader, Op: op, Name: c.name, Cause: errors.New(describe(&clusterclientv1.Peer{Pid: int64(n.Names[i].Leader.PID)}) + " is about to lead it")}
+	}
+	n, err = c.inspectAt(ctx, address, req)
+	return n, address, err
+}
+
+// patience returns how long to wait for whoever listens at address.
+func (c *Client) patience(address string) time.Duration {
+	records, _ := c.lease.All()
+	if address == c.address {
+		records = c.ownersOfPort()
+	}
+	for _, r := range records {
+		if (r.Address == address || address == c.address) && c.lease.Host().Look(r.Process) == lease.Stopped {
+			return stoppedTimeout
+		}
+	}
+	return inspectTimeout
+}
+
+// inspectAt asks whoever listens at address.
+func (c *Client) inspectAt(ctx context.Context, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.patience(address))
+	defer cancel()
+	var n inspect.Node
+	err := c.visit(ctx, "inspect", address, func(conn grpc.ClientConnInterface) (err error) {
+		n, err = askNode(ctx, conn, req)
+		return err
+	})
+	return n, err
+}
+
+// visit connects to address for ask alone, and explains what went wrong.
+func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.ClientConnInterface) error) error {
+	fail := func(code errs.Code, cause error) error { return &Error{Code: code, Op: op, Name: c.name, Cause: cause} }
+	raw, err := c.dial(ctx, address)
+	switch final, isFinal := errors.AsType[*finalError](err); {
+	case errors.Is(err, errNobody):
+		return fail(errs.NoLeader, err)
+	case isFinal:
+		return final.err
+	case err != nil:
+		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
+	}
+	defer func() { _ = raw.Close() }() // if gRPC never came to use it
+	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
+	if err != nil {
+		return fail(errs.Unspecified, err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err = ask(conn); err == nil {
+		return nil
+	}
+	if final, ok := errors.AsType[*finalError](c.refusedBy(address, raw.Refused())); ok {
+		return final.err
+	}
+	if ctx.Err() != nil {
+		return fail(errs.ForeignListener, fmt.Errorf("%s does not answer: %w", address, ctx.Err()))
+	}
+	if status.Code(err) == codes.Unimplemented {
+		return fail(errs.ForeignListener, fmt.Errorf("%s is no cluster of ours, or one of an older build: %w", address, err))
+	}
+	return fail(errs.ForeignListener, fmt.Errorf("%s does not answer as a cluster does: %w", address, err))
+}
+
+// askNode asks the server at the other end of conn.
+func askNode(ctx context.Context, conn grpc.ClientConnInterface, req *clusterclientv1.InspectRequest) (n inspect.Node, err error) {
+	resp, err := clusterclientv1.NewClusterClientServiceClient(conn).Inspect(ctx, req, grpc.ForceCodecV2(wire.Codec{}))
+	if err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(resp.GetReport(), &n); err != nil {
+		return n, fmt.Errorf("the report does not decode: %w", err)
+	}
+	if len(n.Names) == 0 {
+		return n, errors.New("the report is empty")
+	}
+	return n, nil
+}
