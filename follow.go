@@ -27,6 +27,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	o := &observer{c: c, leader: hex.EncodeToString(who.GetInstance()), giveUp: end}
 	var observing sync.WaitGroup
 	observing.Go(func() { o.run(following) })
+	s.detach() // the driver ends it in its own way
 	err := c.driver.Run(following, follower.Link{
 		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
 		Term: func(term uint64) { c.raised(term, who.GetInstance()) },

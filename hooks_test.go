@@ -12,6 +12,7 @@ import (
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/leader"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
 func TestFollowerHooks(t *testing.T) {
@@ -44,11 +45,16 @@ func TestFollowerHooks(t *testing.T) {
 		c := cluster.Start()
 		mustHear("joined 2")
 		require.NoError(t, b.Close())
-		mustHear("left 1: ")
+		mustHear("left 1: <nil>")
 		c.Kill()
-		mustHear("left 2: session ended: .*")
+		mustHear("left 2: the connection was lost: .*")
 		cluster.Start()
 		mustHear("joined 3")
+		d := newRawPeer(t, cluster)
+		d.say(t, helloFrame(1))
+		mustHear("joined 4")
+		d.say(t, &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Chunk{Chunk: &clusterclientv1.Chunk{Id: 1, Size: 1 << 40}}})
+		mustHear("left 4: cut off, since what it said made no sense: wire: a frame of .* bytes, .*")
 		require.NoError(t, a.Close())
 		time.Sleep(longEnough)
 		require.Empty(t, events, "the end of the leadership is told, or the leader itself")

@@ -193,10 +193,13 @@ func WithSnapshot(dir string) Option {
 func WithReread(d time.Duration) Option { return func(o *options) { o.reread = d } }
 
 // WithFollowerHooks has joined called, in the process that leads, with each
-// other client that comes to follow it, and left when one has gone, with why,
-// or nil if it took its leave. Either may be nil. They are called one at a
-// time, in order, by a goroutine that holds nothing up, and not for the end of
-// the leadership itself, with which all followers go.
+// other client that comes to follow it, and left when one has gone. The error
+// says why: it is nil if the client was closed, wraps [leader.ErrLost] if its
+// connection was lost, as when its process is killed, and [leader.ErrBroken] if
+// it was cut off. Either may be nil. They are called one at a time, in order, by
+// a goroutine that holds nothing up, and not for the end of the leadership
+// itself, with which all followers go. Who is refused does not come, and is in
+// [Stats] instead.
 func WithFollowerHooks(joined func(leader.Peer), left func(leader.Peer, error)) Option {
 	return func(o *options) { o.joined, o.left = joined, left }
 }

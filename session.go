@@ -23,6 +23,7 @@ type session struct {
 	conn    *grpc.ClientConn
 	stream  grpc.BidiStreamingClient[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
 	cancel  context.CancelFunc
+	detach  func() bool // from the context that it was made with, which ends it
 	address string
 	pending []*clusterclientv1.ResponseFrame // received in one batch, not looked at
 	c       *Client
@@ -48,9 +49,9 @@ func (c *Client) dialSession(ctx context.Context, address string, frames ...*clu
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	s := &session{conn: conn, cancel: cancel, address: address, c: c, raw: raw}
-	s.stream, err = clusterclientv1.NewClusterClientServiceClient(conn).Session(ctx, grpc.ForceCodecV2(wire.Codec{}))
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &session{conn: conn, cancel: cancel, detach: context.AfterFunc(ctx, cancel), address: address, c: c, raw: raw}
+	s.stream, err = clusterclientv1.NewClusterClientServiceClient(conn).Session(own, grpc.ForceCodecV2(wire.Codec{}))
 	if err == nil {
 		err = s.stream.Send(&clusterclientv1.SessionRequest{Frames: frames})
 	}
@@ -96,6 +97,7 @@ func (s *session) lost(err error) error {
 }
 
 func (s *session) close() {
+	s.detach()
 	s.cancel()
 	_ = s.conn.Close()
 }

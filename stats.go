@@ -29,6 +29,11 @@ type Stats struct {
 	// zero when none is.
 	OldestStale time.Time `json:"oldest_stale,omitzero"`
 
+	// Resyncs counts how often this client has found that it does not hold
+	// what its leader says that it does, and has asked for everything again.
+	// That is a fault of either, which the log tells of.
+	Resyncs uint64 `json:"resyncs"`
+
 	// Rejected tells of the processes that this client, leading or owning the
 	// port, has turned away.
 	Rejected []inspect.Rejection `json:"rejected,omitempty"`
@@ -53,7 +58,7 @@ func (c *Client) Stats() Stats {
 	c.fill(&st, l)
 	own := c.driver.Stats()
 	s := Stats{
-		Status: st, Calls: own.Calls, Running: own.Running, OldestStale: own.OldestStale,
+		Status: st, Calls: own.Calls, Running: own.Running, OldestStale: own.OldestStale, Resyncs: own.Resyncs,
 		Rejected: c.rejected.all(),
 	}
 	c.status.addHistory(&s)

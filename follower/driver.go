@@ -17,6 +17,9 @@ import (
 // errDetached is why a link ended that nobody had a complaint about.
 var errDetached = errors.New("the session ended")
 
+// partPatience is how long Close waits for the leader to see it.
+const partPatience = 250 * time.Millisecond
+
 // withdrawPatience is how long Close waits for registrations to be withdrawn.
 const withdrawPatience = 2 * time.Second
 
@@ -45,7 +48,7 @@ func (d *Driver) Run(ctx context.Context, lk Link) error {
 	if !d.f.attach(l) {
 		return d.f.closedErr("attach", "")
 	}
-	stop := context.AfterFunc(ctx, lk.Close)
+	stop := context.AfterFunc(ctx, func() { l.part(context.Cause(ctx)) })
 	err := l.run()
 	stop()
 	if ctx.Err() != nil {
@@ -53,6 +56,18 @@ func (d *Driver) Run(ctx context.Context, lk Link) error {
 	}
 	d.f.detach(l, err)
 	return err
+}
+
+// part ends the link. A client that is closed takes its leave of the leader,
+// which so knows that nothing is wrong.
+func (l *link) part(why error) {
+	if !errors.Is(why, errs.ErrClosed) {
+		l.close()
+		return
+	}
+	l.w.Finish()
+	late := time.AfterFunc(partPatience, l.close)
+	context.AfterFunc(l.ctx, func() { late.Stop() })
 }
 
 // attach makes l the link. All that the process wants is due on it.
@@ -65,8 +80,9 @@ func (f *Follower) attach(l *link) bool {
 	l.gapSince = f.state.Load().since
 	f.state.Store(&linkState{link: l, since: time.Now()})
 	f.announceLocked()
-	for name := range f.keys {
+	for name, k := range f.keys {
 		l.dueKey(name)
+		k.joinedLink(l)
 	}
 	f.wakeKeysLocked()
 	f.replayLocked(l)
@@ -167,6 +183,7 @@ type Stats struct {
 	StaleKeys     int
 	OldestStale   time.Time // since when the one that is stale for the longest is
 	Registrations int
+	Resyncs       uint64            // see link.resync
 	Running       int               // calls under way
 	Calls         map[string]uint64 // that have ended, by gRPC code
 }
@@ -176,7 +193,7 @@ func (d *Driver) Stats() Stats {
 	f := d.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	st := Stats{Keys: len(f.keys), Registrations: len(f.regs), Calls: f.ends.counts()}
+	st := Stats{Keys: len(f.keys), Registrations: len(f.regs), Resyncs: f.resyncs.Load(), Calls: f.ends.counts()}
 	for _, k := range f.keys {
 		k.mu.Lock()
 		st.Subscriptions += len(k.subs)

@@ -44,6 +44,8 @@ type Follower struct {
 	ids   atomic.Uint64             // of requests and registrations
 	ends  callEnds
 
+	resyncs atomic.Uint64
+
 	attempts sync.Pool // of *attempt; not of the package, since timers belong to a test's bubble
 
 	mu      sync.Mutex // guards what follows; taken before a key's mutex

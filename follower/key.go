@@ -28,6 +28,8 @@ type key struct {
 	kept    *Value    // the newest one before the upstream had nothing; nil unless there are keepers
 	emptied time.Time // when that was
 	joins   []uint64  // requests that the next frames to the leader carry
+	content uint64    // hash of value
+	counted uint64    // what the key counts in link.held; 0 once it is dropped
 }
 
 // withKey calls fn with the key called name, if the process has it.
@@ -56,19 +58,20 @@ func (f *Follower) wanted(name string) (frame *clusterclientv1.RequestFrame, mor
 }
 
 func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	s = &clusterclientv1.Subscribe{Key: k.name}
+	k.mu.Lock()
 	if len(k.joins) > 0 {
 		s.Id, k.joins = k.joins[0], k.joins[1:]
-	}
-	if k.has {
-		s.Known = k.value.mark()
 	}
 	for _, g := range k.groups {
 		s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done, Member: g.id})
 	}
-	return s, len(k.joins) > 0
+	has, v, more := k.has, k.value, len(k.joins) > 0
+	k.mu.Unlock()
+	if has {
+		s.Known = v.mark() // which may take a while
+	}
+	return s, more
 }
 
 // askWith makes the leader answer the request id once it knows what this
@@ -95,10 +98,12 @@ func (k *key) take(l *link, v *wire.Value) {
 		k.keepLocked(v.Deleted || v.Equal(nil))
 		k.serial++
 		k.value.Data, k.value.Version, k.value.Deleted = v.Data(), string(v.Version), v.Deleted
+		k.content = wire.Content(k.value.Version, k.value.Deleted, k.value.Data)
 	}
 	k.has, k.told, k.trouble = true, l, nil
 	k.value.Revision = v.Revision
 	k.value.setFreshness(v.Freshness)
+	k.countLocked(l)
 	k.wakeLocked()
 }
 
@@ -115,6 +120,7 @@ func (k *key) takeState(l *link, s *clusterclientv1.State) {
 	}
 	k.value.setFreshness(s.GetFreshness())
 	k.told = l
+	k.countLocked(l)
 	k.wakeLocked()
 }
 

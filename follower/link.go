@@ -36,11 +36,16 @@ type link struct {
 	silence silence
 	term    atomic.Uint64
 	onTerm  func(uint64)
+	held    wire.Checksum // of all keys
 
-	mu    sync.Mutex // guards what follows
-	due   []string   // keys whose wanted state the leader has to be told
-	isDue map[string]bool
-	acks  []uint64
+	doubt doubt // of the goroutine that handles frames
+
+	mu      sync.Mutex // guards what follows
+	due     []string   // keys whose wanted state the leader has to be told
+	isDue   map[string]bool
+	wishes  uint64 // that were told
+	restate bool   // the leader has to be told to forget them
+	acks    []uint64
 }
 
 func newLink(f *Follower, lk Link) *link {
@@ -120,6 +125,7 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 			l.term.Store(t)
 			l.onTerm(t)
 		}
+		l.compare(k.Heartbeat.GetTold())
 	case *clusterclientv1.ResponseFrame_Leaving:
 		reason := k.Leaving.GetReason()
 		l.leaves.Store(&reason)
@@ -179,6 +185,7 @@ func (l *link) ack(id uint64) {
 // pull fills a batch with what the leader has to know.
 func (l *link) pull(b *wire.Batch) {
 	l.addAcks(b)
+	l.addRestate(b)
 	for first := true; first || !b.Full(); first = false { // one at least, however many calls there are
 		l.mu.Lock()
 		if len(l.due) == 0 {
@@ -189,6 +196,7 @@ func (l *link) pull(b *wire.Batch) {
 		name := l.due[0]
 		l.due = l.due[1:]
 		delete(l.isDue, name)
+		l.wishes++
 		l.mu.Unlock()
 		frame, more := l.f.wanted(name)
 		l.addAcks(b) // what was dealt with before a group was left

@@ -79,6 +79,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 		f.keys[name] = k
 		if l := f.state.Load().link; l != nil {
 			l.dueKey(name)
+			k.joinedLink(l)
 		}
 	}
 	k.mu.Lock()
@@ -302,6 +303,9 @@ func (s *Subscription) Close() error {
 	}
 	if l := f.state.Load().link; tell && l != nil {
 		l.dueKey(k.name)
+		if len(k.subs) == 0 {
+			k.leftLinkLocked(l)
+		}
 	}
 	return nil
 }

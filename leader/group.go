@@ -130,6 +130,18 @@ func (g *group) addLocked() {
 	g.queue = append(g.queue, &task{group: g, rev: g.key.rev, value: g.key.update})
 }
 
+// isMember reports whether sb is in one of the key's groups.
+func (k *key) isMember(sb *sub) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, g := range k.groups {
+		if slices.ContainsFunc(g.members, func(m *member) bool { return m.sub == sb }) {
+			return true
+		}
+	}
+	return false
+}
+
 // dispatchLocked hands out updates in turn, to members that have room.
 func (g *group) dispatchLocked() {
 	for len(g.queue) > 0 {
@@ -163,6 +175,7 @@ func (g *group) leaveLocked(sb *sub) {
 
 // acknowledge notes that a member has dealt with t.
 func (g *group) acknowledge(s *session, t *task) {
+	mark := t.mark() // which may take a while
 	g.key.mu.Lock()
 	defer g.key.mu.Unlock()
 	for _, m := range g.members {
@@ -170,7 +183,7 @@ func (g *group) acknowledge(s *session, t *task) {
 			m.holds = slices.Delete(m.holds, i, i+1)
 		}
 	}
-	if mark := t.mark(); g.done == nil || t.rev.Compare(markRevision(g.done)) > 0 {
+	if g.done == nil || t.rev.Compare(markRevision(g.done)) > 0 {
 		g.done = mark
 		for _, m := range g.members {
 			m.sub.s.addDue(&m.progress)

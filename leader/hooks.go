@@ -46,11 +46,28 @@ func (l *Leader) callHook(hook func()) {
 	hook()
 }
 
-// why says why the session has ended; nil when the follower took its leave.
-func (s *session) why() error {
-	err := context.Cause(s.ctx)
-	if err == nil || errors.Is(err, io.EOF) {
+// Why a follower has gone that did not take its leave.
+var (
+	// ErrLost means that its connection was lost: its process was killed, has
+	// crashed, or took nothing for 30 s.
+	ErrLost = errors.New("the connection was lost")
+
+	// ErrBroken means that the leader has cut it off, since what it said made
+	// no sense.
+	ErrBroken = errors.New("cut off, since what it said made no sense")
+)
+
+// why says why the session has ended, in which err was the last thing received;
+// nil when the follower took its leave.
+func (s *session) why(err error) error {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	return fmt.Errorf("session ended: %w", err)
+	if cause := context.Cause(s.ctx); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, ErrBroken) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
 }

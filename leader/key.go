@@ -38,6 +38,8 @@ type key struct {
 	update      Update
 	head        []byte   // the value as it travels, but for its data; nil until someone needs it
 	digest      []byte   // of update.Data; nil until someone needs it
+	content     uint64   // hash of update; set while the value is fresh
+	print       uint64   // what the key counts in checksums; 0 until someone needs it
 	over        *beneath // what an override hides; nil without one
 	resort      *Seed    // from a snapshot, if the upstream says nothing; nil without one
 	resorting   *time.Timer
@@ -59,7 +61,7 @@ type key struct {
 // join makes sb wait for the values of f's key and starts the watch if there
 // is none. It returns false when the leadership is over.
 func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
-	seed := l.seed(f.GetKey()) // which may read a file
+	seed := l.seed(f) // which may read a file
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -71,6 +73,7 @@ func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
 	}
 	k.mu.Lock()
 	sb.key = k
+	sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
 	k.subs[sb] = struct{}{}
 	if k.linger != nil {
 		k.linger.Stop()
@@ -91,17 +94,20 @@ func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
 }
 
 // resume takes a follower's word on what it holds: it may have dropped, and
-// want again, a key that it never unsubscribed from.
+// want again, a key that it never unsubscribed from. It is told the state in
+// any case.
 func (k *key) resume(sb *sub, known *clusterclientv1.Mark) {
+	k.digestFor(known)
 	k.mu.Lock()
-	holds := k.holdsLocked(known)
-	if !holds {
-		sb.sentValue, sb.sentState = 0, 0
+	sb.sentState = 0
+	if known == nil {
+		sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
+	}
+	if !k.holdsLocked(known) {
+		sb.sentValue = 0
 	}
 	k.mu.Unlock()
-	if !holds {
-		sb.s.addDue(sb)
-	}
+	sb.s.addDue(sb)
 }
 
 // newKeyLocked adds a key. Its watch starts when the one before, if any, has
@@ -145,6 +151,7 @@ func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 func (k *key) leave(sb *sub) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	sb.toldLocked(0)
 	sb.left = true
 	delete(k.subs, sb)
 	for _, g := range k.groups {
@@ -215,6 +222,7 @@ func (k *key) report(u Update) {
 	if news {
 		u.Data = large.Clone(u.Data) // the upstream may use its buffer again
 	}
+	content := wire.Content(u.Version, u.Deleted, u.Data)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer k.answerLocked()
@@ -228,10 +236,10 @@ func (k *key) report(u Update) {
 	k.confirmLocked()
 	if k.over != nil {
 		k.reported = true
-		k.over.take(u)
+		k.over.take(u, content)
 		return
 	}
-	k.origin = clusterclientv1.Origin_ORIGIN_UNSPECIFIED
+	k.origin, k.content = clusterclientv1.Origin_ORIGIN_UNSPECIFIED, content
 	if news {
 		k.has, k.update, k.digest, k.changed = true, u, nil, time.Now()
 		k.valueSerial++
@@ -286,7 +294,7 @@ func (k *key) setStateLocked(stale bool, reason string) {
 // changedLocked tells everybody, in their own time, that there is news.
 func (k *key) changedLocked() {
 	k.stateSerial++
-	k.head = nil
+	k.head, k.print = nil, 0
 	for sb := range k.subs {
 		sb.s.addDue(sb)
 	}
@@ -329,6 +337,19 @@ func (k *key) freshnessLocked() *clusterclientv1.Freshness {
 	return &clusterclientv1.Freshness{
 		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard, Origin: k.origin,
 	}
+}
+
+// printLocked returns what the key counts in the checksum of a follower that
+// has been told of its present state.
+func (k *key) printLocked() uint64 {
+	switch {
+	case k.print != 0:
+	case k.stale || !k.has:
+		k.print = wire.Print(k.name, wire.Revision{}, 0)
+	default:
+		k.print = wire.Print(k.name, k.rev, k.content)
+	}
+	return k.print
 }
 
 func (k *key) markLocked() *clusterclientv1.Mark {

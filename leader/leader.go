@@ -75,6 +75,8 @@ type Seed struct {
 	Revision wire.Revision
 	Since    time.Time
 	Snapshot bool // it is from a file, and older than what any process remembers
+
+	digest []byte // of the data; nil if nobody needs it
 }
 
 // A Leader serves the followers of one name for one term. Create it with
@@ -289,11 +291,11 @@ func (l *Leader) admit(s *session) bool {
 	return true
 }
 
-func (l *Leader) dismiss(s *session) {
+func (l *Leader) dismiss(s *session, err error) {
 	l.mu.Lock()
 	delete(l.sessions, s.id)
 	if l.cfg.Left != nil && !s.own() {
-		why := s.why()
+		why := s.why(err)
 		l.tellLocked(func() { l.cfg.Left(s.peer, why) })
 	}
 	l.mu.Unlock()

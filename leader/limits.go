@@ -61,6 +61,7 @@ func (s *session) mayJoin(f *clusterclientv1.Subscribe) bool {
 		r = replyError(status.Errorf(codes.ResourceExhausted, "pid %d subscribes to %d keys already, and no more are allowed", s.peer.PID, s.l.cfg.Limits.Subscriptions))
 	}
 	s.l.refused.Add(1)
+	s.refused.Store(true)
 	reason := r.Message
 	r.ID = f.GetId()
 	s.reply(r)

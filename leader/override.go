@@ -11,21 +11,27 @@ import (
 type Override struct {
 	Data    []byte // must not change
 	Version string // tells it from others
+
+	content uint64 // set by Leader.Override
 }
 
 // beneath is what the upstream says of a key that is overridden.
 type beneath struct {
-	has    bool
-	update Update
-	origin clusterclientv1.Origin
-	stale  bool
-	since  time.Time
-	reason string
+	has     bool
+	update  Update
+	content uint64 // as that of key
+	origin  clusterclientv1.Origin
+	stale   bool
+	since   time.Time
+	reason  string
 }
 
 // Override makes o the value of the key called name, whatever the upstream
 // reports, until it is called with nil.
 func (l *Leader) Override(name string, o *Override) {
+	if o != nil {
+		o.content = wire.Content(o.Version, false, o.Data)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.override == nil {
@@ -51,10 +57,10 @@ func (l *Leader) Override(name string, o *Override) {
 
 func (k *key) overrideLocked(o *Override) {
 	if k.over == nil {
-		k.over = &beneath{has: k.has, update: k.update, origin: k.origin, stale: k.stale, since: k.since, reason: k.reason}
+		k.over = &beneath{has: k.has, update: k.update, content: k.content, origin: k.origin, stale: k.stale, since: k.since, reason: k.reason}
 	}
 	k.stale, k.since, k.reason, k.origin = false, time.Now(), "", clusterclientv1.Origin_ORIGIN_OVERRIDE
-	k.showLocked(Update{Data: o.Data, Version: o.Version})
+	k.showLocked(Update{Data: o.Data, Version: o.Version}, o.content)
 }
 
 // uncoverLocked shows again what the upstream says.
@@ -66,7 +72,7 @@ func (k *key) uncoverLocked() {
 	k.over = nil
 	k.stale, k.since, k.reason, k.origin = b.stale, b.since, b.reason, b.origin
 	if b.has {
-		k.showLocked(b.update)
+		k.showLocked(b.update, b.content)
 		return
 	}
 	k.stale, k.since, k.origin = true, time.Now(), clusterclientv1.Origin_ORIGIN_UNSPECIFIED
@@ -75,8 +81,8 @@ func (k *key) uncoverLocked() {
 }
 
 // showLocked makes u the value for everybody.
-func (k *key) showLocked(u Update) {
-	k.has, k.update, k.digest, k.changed = true, u, nil, time.Now()
+func (k *key) showLocked(u Update, content uint64) {
+	k.has, k.update, k.content, k.digest, k.changed = true, u, content, nil, time.Now()
 	k.valueSerial++
 	k.rev = wire.Revision{Term: k.l.term.Load(), Seq: k.l.seq.Add(1)}
 	for _, g := range k.groups {
@@ -94,11 +100,11 @@ func (k *key) upstreamsLocked() (has bool, u Update) {
 }
 
 // take notes what the upstream reports.
-func (b *beneath) take(u Update) {
+func (b *beneath) take(u Update, content uint64) {
 	if b.stale {
 		b.stale, b.reason, b.since = false, "", time.Now()
 	}
-	b.has, b.update, b.origin = true, u, clusterclientv1.Origin_ORIGIN_UNSPECIFIED
+	b.has, b.update, b.content, b.origin = true, u, content, clusterclientv1.Origin_ORIGIN_UNSPECIFIED
 }
 
 // fail notes that the upstream does not vouch for it. It returns false when

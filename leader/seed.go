@@ -13,17 +13,26 @@ import (
 // by then, and nobody should begin with an old value for want of patience.
 const resortAfter = 100 * time.Millisecond
 
-// seed returns the last known value of a key that the leader does not have.
-func (l *Leader) seed(name string) *Seed {
+// seed returns the last known value of the key that f is about, if the leader
+// does not have it, and gets ready to tell whether that is what the follower
+// knows.
+func (l *Leader) seed(f *clusterclientv1.Subscribe) *Seed {
 	l.mu.Lock()
-	known := l.keys[name] != nil
+	k := l.keys[f.GetKey()]
 	l.mu.Unlock()
-	if known || l.cfg.Seed == nil {
+	if k != nil {
+		k.digestFor(f.GetKnown())
 		return nil
 	}
-	seed, ok := l.cfg.Seed(name)
+	if l.cfg.Seed == nil {
+		return nil
+	}
+	seed, ok := l.cfg.Seed(f.GetKey())
 	if !ok {
 		return nil
+	}
+	if mayBe(f.GetKnown(), &seed.Update) {
+		seed.digest = wire.Digest(seed.Update.Data)
 	}
 	return &seed
 }
@@ -32,7 +41,7 @@ func (l *Leader) seed(name string) *Seed {
 // a revision that is older than any that a leader gave, since a follower may
 // remember something newer; it grows with the time of the snapshot.
 func (k *key) plantLocked(seed *Seed) {
-	k.has, k.update, k.rev, k.since = true, seed.Update, seed.Revision, seed.Since
+	k.has, k.update, k.digest, k.rev, k.since = true, seed.Update, seed.digest, seed.Revision, seed.Since
 	k.valueSerial++
 	k.stateSerial++
 	if seed.Snapshot {

@@ -3,6 +3,8 @@ package leader
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +35,9 @@ type session struct {
 	answers   bool // understands inquiries
 	shard     int  // of the leader's tallies
 	conflated atomic.Uint64
+	told      wire.Checksum // of what the follower should have
+	wishes    atomic.Uint64 // for keys, that were taken
+	refused   atomic.Bool   // one of those
 
 	mu          sync.Mutex // guards what follows; see Leader.mu for the order
 	subs        map[string]*sub
@@ -70,6 +75,7 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
 	s.in = wire.NewReceiver(stream)
+	s.in.Calls(s.takeLarge, s.broken)
 	s.here.timer = time.AfterFunc(time.Hour, s.tick)
 	s.here.timer.Stop()
 	return s
@@ -95,8 +101,9 @@ func (s *session) run() error {
 	return err
 }
 
-// end undoes all that the follower asked for.
-func (s *session) end() {
+// end undoes all that the follower asked for. The error is what ended what it
+// says.
+func (s *session) end(err error) {
 	s.mu.Lock()
 	subs := s.subs
 	s.subs = nil
@@ -109,7 +116,7 @@ func (s *session) end() {
 	for _, sb := range subs {
 		sb.key.leave(sb)
 	}
-	s.l.dismiss(s)
+	s.l.dismiss(s, err)
 	close(s.ended)
 }
 
@@ -118,8 +125,12 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 	switch k := f.GetKind().(type) {
 	case *clusterclientv1.RequestFrame_Subscribe:
 		s.subscribe(k.Subscribe)
+		s.wishes.Add(1)
 	case *clusterclientv1.RequestFrame_Unsubscribe:
 		s.unsubscribe(k.Unsubscribe.GetKey())
+		s.wishes.Add(1)
+	case *clusterclientv1.RequestFrame_Restate:
+		s.restate()
 	case *clusterclientv1.RequestFrame_Ack:
 		s.acknowledge(k.Ack.GetIds())
 	case *clusterclientv1.RequestFrame_Finding:
@@ -170,6 +181,19 @@ func (s *session) unsubscribe(key string) {
 	s.mu.Unlock()
 	if sb != nil {
 		sb.key.leave(sb)
+	}
+}
+
+// restate ends the subscriptions, whose keys the follower has counted
+// otherwise. Memberships stay: their end would hand tasks to others.
+func (s *session) restate() {
+	s.mu.Lock()
+	subs := slices.Collect(maps.Values(s.subs))
+	s.mu.Unlock()
+	for _, sb := range subs {
+		if !sb.key.isMember(sb) {
+			s.unsubscribe(sb.key.name)
+		}
 	}
 }
 
@@ -224,13 +248,21 @@ func (s *session) pullControl(b *wire.Batch) {
 	s.beatDue, s.leaving = false, nil
 	s.mu.Unlock()
 	if beat {
-		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Heartbeat{
-			Heartbeat: &clusterclientv1.Heartbeat{Term: s.l.Term()},
-		}})
+		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Heartbeat{Heartbeat: s.heartbeat()}})
 	}
 	if leaving != nil {
 		b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Leaving{Leaving: leaving}})
 	}
+}
+
+// heartbeat returns what the follower is to hear now. The wishes are looked at
+// before what they change.
+func (s *session) heartbeat() *clusterclientv1.Heartbeat {
+	f := &clusterclientv1.Heartbeat{Term: s.l.Term()}
+	if wishes := s.wishes.Load(); !s.refused.Load() {
+		f.Told = s.told.ToProto(wishes)
+	}
+	return f
 }
 
 // reply answers a request, unless that wants no answer.

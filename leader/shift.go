@@ -3,6 +3,7 @@ package leader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"sync/atomic"
@@ -120,16 +121,27 @@ func (s *session) receive() {
 	sh := &shift{s: s}
 	defer sh.abandoned()
 	err := sh.receive()
-	switch {
-	case sh.relieved:
+	if sh.relieved {
 		return
+	}
+	s.in.Close()
+	switch {
 	case errors.Is(err, io.EOF):
 		s.w.Finish() // what was asked for before is answered
 	default:
 		s.cancel(err)
 	}
-	s.end()
+	s.end(err)
 }
+
+// takeLarge has a call run that came in pieces.
+func (s *session) takeLarge(f *wire.Call) {
+	f.Keep()
+	s.startCall(f, nil)
+}
+
+// broken ends the session, since err is wrong with what the follower says.
+func (s *session) broken(err error) { s.cancel(fmt.Errorf("%w: %w", ErrBroken, err)) }
 
 // abandoned finds somebody else to receive when a handler has ended the
 // goroutine that is on shift.
@@ -153,6 +165,7 @@ func (sh *shift) receive() error {
 			}
 			if err != nil {
 				sh.rest()
+				sh.s.broken(err)
 				return err
 			}
 		}

@@ -22,6 +22,8 @@ type sub struct {
 	sentState uint64 // key.stateSerial that it was told
 	unsure    bool   // it knew another value, and who is right the upstream will tell
 	inFlight  bool   // a large value is on its way, in pieces
+	sending   uint64 // what the key will count in session.told when the value has arrived
+	counted   uint64 // what it does now
 }
 
 func (sb *sub) queued() *bool { return &sb.inQueue }
@@ -40,9 +42,10 @@ func (sb *sub) appendTo(b *wire.Batch) {
 	if whole {
 		sb.countLocked()
 	}
-	sb.sentValue, sb.sentState = k.valueSerial, k.stateSerial
+	sb.sentValue, sb.sentState, sb.sending = k.valueSerial, k.stateSerial, k.printLocked()
 	if !whole {
 		state := k.stateLocked()
+		sb.toldLocked(sb.sending)
 		k.mu.Unlock()
 		b.Add(state)
 		return
@@ -53,7 +56,17 @@ func (sb *sub) appendTo(b *wire.Batch) {
 	if !sb.s.w.SendValue(b, head, data, sb.arrived) {
 		k.mu.Lock()
 		sb.inFlight = false
+		sb.toldLocked(sb.sending)
 		k.mu.Unlock()
+	}
+}
+
+// toldLocked notes what the follower was told of the key: in the order of the
+// stream, in which the next heartbeat follows, with the checksum.
+func (sb *sub) toldLocked(print uint64) {
+	if !sb.left {
+		sb.s.told.Replace(sb.counted, print)
+		sb.counted = print
 	}
 }
 
@@ -78,6 +91,7 @@ func (sb *sub) arrived() {
 	k := sb.key
 	k.mu.Lock()
 	sb.inFlight = false
+	sb.toldLocked(sb.sending)
 	again := !sb.left && sb.sentState != k.stateSerial
 	k.mu.Unlock()
 	if again {
@@ -85,13 +99,40 @@ func (sb *sub) arrived() {
 	}
 }
 
-// holds reports whether the follower's value, named by known, is the one that
-// the key has.
-func (k *key) holdsLocked(known *clusterclientv1.Mark) bool {
-	if known == nil || !k.has {
-		return false
+// digestFor makes sure, before anybody's mutex is taken for long, that the digest
+// of a value is there that may be the one called known.
+func (k *key) digestFor(known *clusterclientv1.Mark) {
+	k.mu.Lock()
+	data, serial := k.update.Data, k.valueSerial
+	needed := k.digest == nil && k.has && mayBe(known, &k.update)
+	k.mu.Unlock()
+	if !needed {
+		return
 	}
-	return sameMark(known, k.markLocked())
+	digest := wire.Digest(data)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.valueSerial == serial {
+		k.digest = digest
+	}
+}
+
+// mayBe reports whether it takes a digest to tell that u is not what is known.
+func mayBe(known *clusterclientv1.Mark, u *Update) bool {
+	return known != nil && !known.GetDeleted() && !u.Deleted && string(known.GetVersion()) == u.Version
+}
+
+// holds reports whether the follower's value, named by known, is the one that
+// the key has. One that has come just now is taken for another: that is found
+// out when it arrives.
+func (k *key) holdsLocked(known *clusterclientv1.Mark) bool {
+	switch {
+	case known == nil || !k.has:
+		return false
+	case known.GetDeleted() && k.update.Deleted:
+		return true
+	}
+	return k.digest != nil && mayBe(known, &k.update) && bytes.Equal(known.GetDigest(), k.digest)
 }
 
 // sameMark reports whether two marks name equal values. Revisions do not

@@ -54,6 +54,10 @@ func ofClient() []Metric {
 			Help: "Registrations of this process.", Points: value(func(s *stats) float64 { return float64(s.Registrations) }),
 		},
 		{
+			Name: "clusterclient_resyncs_total", Instrument: "clusterclient.resyncs", Unit: "{resync}", Kind: Counter,
+			Help: "Times that this process did not hold what its leader says that it does, and has asked for everything again.", Points: value(func(s *stats) float64 { return float64(s.Resyncs) }),
+		},
+		{
 			Name: "clusterclient_calls_total", Instrument: "clusterclient.calls", Unit: "{call}", Kind: Counter, Labels: []string{"code"},
 			Help: "Calls of this process that have ended, by gRPC code.", Points: func(s *stats) []Point { return byLabel(s.Calls) },
 		},

@@ -1,5 +1,5 @@
-// Package large copies and compares bytes of which there may be many, so that
-// nothing small has to wait for it.
+// Package large copies, compares and goes through bytes of which there may be
+// many, so that nothing small has to wait for it.
 //
 // The loops inside the functions of package bytes cannot be interrupted: while
 // one goes through 64 MiB, a processor does nothing else for milliseconds, and
@@ -61,6 +61,17 @@ func Equal(a, b []byte) bool {
 		others.Yield()
 	}
 	return bytes.Equal(a, b)
+}
+
+// Each calls do with one piece of b after the other.
+func Each(b []byte, do func(piece []byte)) {
+	var others Courtesy
+	for len(b) > piece {
+		do(b[:piece])
+		b = b[piece:]
+		others.Yield()
+	}
+	do(b)
 }
 
 // A Buffer is memory of a fixed size that is filled from its beginning. It is

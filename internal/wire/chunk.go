@@ -47,8 +47,14 @@ func (b *Batch) addChunk(field protowire.Number, id uint64, size int, lead, piec
 // An Assembler puts the chunks of one stream together. The zero value is
 // ready; it is used by the one goroutine that receives.
 type Assembler struct {
-	open  map[uint64]*large.Buffer
+	open  map[uint64]partial
 	bytes int // of the frames that are open, when they are whole
+}
+
+// partial is what has come of a frame.
+type partial struct {
+	have *large.Buffer
+	size uint64 // as its first chunk said
 }
 
 // A chunk is the frame of that name, taken apart by hand. Its data is part of
@@ -82,7 +88,11 @@ func (a *Assembler) Add(c chunk) (whole []byte, err error) {
 	if c.size > MaxFrame {
 		return nil, fmt.Errorf("wire: a frame of %d bytes, at most %d are allowed", c.size, MaxFrame)
 	}
-	have, ok := a.open[c.id]
+	begun, ok := a.open[c.id]
+	have := begun.have
+	if ok && begun.size != c.size {
+		return nil, fmt.Errorf("wire: chunks of one frame say that it has %d bytes, and %d", begun.size, c.size)
+	}
 	if !ok && len(a.open) >= maxOpen {
 		return nil, fmt.Errorf("wire: more than %d large frames at once", maxOpen)
 	}
@@ -99,9 +109,9 @@ func (a *Assembler) Add(c chunk) (whole []byte, err error) {
 	have.Write(c.data)
 	if uint64(need) < c.size {
 		if a.open == nil {
-			a.open = make(map[uint64]*large.Buffer)
+			a.open = make(map[uint64]partial)
 		}
-		a.open[c.id] = have
+		a.open[c.id] = partial{have, c.size}
 		if !ok {
 			a.bytes += int(c.size)
 		}

@@ -46,7 +46,8 @@ func TestAssemblerRefuses(t *testing.T) {
 		{"huge", []chunk{chunkOf(1, 1<<63, "a")}, "wire: a frame of 9223372036854775808 bytes, at most 68157440 are allowed"},
 		{"more than it said", []chunk{chunkOf(1, 2, "abc")}, "wire: chunks of 3 bytes for a frame of 2"},
 		{"more in all", []chunk{chunkOf(1, 3, "ab"), chunkOf(1, 3, "cd")}, "wire: chunks of 4 bytes for a frame of 3"},
-		{"shrinks", []chunk{chunkOf(1, 5, "abc"), chunkOf(1, 2, "")}, "wire: chunks of 3 bytes for a frame of 2"},
+		{"shrinks", []chunk{chunkOf(1, 5, "abc"), chunkOf(1, 2, "")}, "wire: chunks of one frame say that it has 5 bytes, and 2"},
+		{"grows", []chunk{chunkOf(1, 3, "ab"), chunkOf(1, 1000, "c")}, "wire: chunks of one frame say that it has 3 bytes, and 1000"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -123,7 +124,7 @@ func FuzzAssembler(f *testing.F) {
 		}
 		kept := 0
 		for _, have := range r.assembler.open {
-			kept += have.Len()
+			kept += have.have.Len()
 		}
 		require.LessOrEqual(t, kept, len(first)+len(second), "bytes kept")
 	})

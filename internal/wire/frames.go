@@ -86,6 +86,8 @@ type Receiver struct {
 	assembler Assembler
 	joiner    *joiner      // in place of assembler; see responseChunk
 	values    func(*Value) // see Values
+	calls     func(*Call)  // see Calls
+	failed    func(error)  // likewise
 	call      Call         // used again for each
 	reply     Reply
 	value     Value
@@ -160,19 +162,29 @@ func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), othe
 		call(&r.call)
 		return nil
 	}
+	if body, ok := sole(frame, requestChunkField); ok {
+		var c chunk
+		if err := c.parse(body); err != nil {
+			return err
+		}
+		return r.requestChunk(c, hold, call, other)
+	}
 	var f clusterclientv1.RequestFrame
 	if err := proto.Unmarshal(frame, &f); err != nil {
 		return fmt.Errorf("wire: a frame does not decode: %w", err)
 	}
 	switch k := f.GetKind().(type) {
 	case *clusterclientv1.RequestFrame_Chunk:
-		return r.requestChunk(chunkFrom(k.Chunk), call, other)
+		return r.requestChunk(chunkFrom(k.Chunk), nil, call, other)
 	case *clusterclientv1.RequestFrame_Call: // with something unknown beside it
 		call(callFrom(k.Call))
-	default:
+		return nil
+	}
+	taken, err := r.joiner.follow(frame)
+	if !taken && err == nil {
 		other(&f)
 	}
-	return nil
+	return err
 }
 
 // Response takes the next frame of a leader's batch, as [Receiver.Request]

@@ -17,11 +17,13 @@ const maxBehind = 8 << 20
 // own: to find memory for 64 MiB takes longer than a reply that comes behind
 // the first chunk may wait.
 //
-// Nothing but replies may pass a large frame that is complete. What comes while
-// one is not taken yet therefore goes the same way.
+// Nothing but replies, or calls, may pass a large frame that is complete. What
+// comes while one is not taken yet therefore goes the same way.
 type joiner struct {
 	take func(frame []byte) error // gets frames in order; those that came in chunks alone in their memory
 	wg   sync.WaitGroup
+
+	failed func(error) // called once
 
 	// Of the goroutine.
 	chunks Assembler
@@ -45,13 +47,26 @@ type joining struct {
 	last  bool       // completes a frame
 }
 
+// Calls makes take get the calls that r receives in pieces, in a goroutine of
+// r's own. The function for all that is not a call is called there, too, for what
+// comes behind a large frame. The next frame may be long in coming: that one does
+// not decode failed is told at once.
+func (r *Receiver) Calls(take func(*Call), failed func(error)) { r.calls, r.failed = take, failed }
+
 // requestChunk takes a piece of a follower's frame.
-func (r *Receiver) requestChunk(c chunk, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
-	whole, err := r.assembler.Add(c)
-	if err != nil || whole == nil {
-		return err
+func (r *Receiver) requestChunk(c chunk, hold mem.Buffer, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
+	if r.calls == nil || r.alone {
+		whole, err := r.assembler.Add(c)
+		if err != nil || whole == nil {
+			return err
+		}
+		return r.request(whole, nil, call, other)
 	}
-	return r.request(whole, nil, call, other)
+	if r.joiner == nil {
+		inner := &Receiver{calls: r.calls, alone: true}
+		r.joiner = newJoiner(func(frame []byte) error { return inner.request(frame, nil, r.calls, other) }, r.failed)
+	}
+	return r.joiner.add(c, hold)
 }
 
 // responseChunk takes a piece of a leader's frame. Where it is values that are
@@ -66,7 +81,7 @@ func (r *Receiver) responseChunk(c chunk, hold mem.Buffer, reply func(*Reply), o
 	}
 	if r.joiner == nil {
 		inner := &Receiver{values: r.values, alone: true}
-		r.joiner = newJoiner(func(frame []byte) error { return inner.response(frame, nil, reply, other) })
+		r.joiner = newJoiner(func(frame []byte) error { return inner.response(frame, nil, reply, other) }, func(error) {})
 	}
 	return r.joiner.add(c, hold)
 }
@@ -78,8 +93,8 @@ func (r *Receiver) Close() {
 	}
 }
 
-func newJoiner(take func([]byte) error) *joiner {
-	j := &joiner{take: take, left: make(map[uint64]uint64)}
+func newJoiner(take func([]byte) error, failed func(error)) *joiner {
+	j := &joiner{take: take, failed: failed, left: make(map[uint64]uint64)}
 	j.less.L = &j.mu
 	return j
 }
@@ -150,7 +165,9 @@ func (j *joiner) run() {
 
 		var err error
 		if !failed {
-			err = j.join(p)
+			if err = j.join(p); err != nil {
+				j.failed(err)
+			}
 		}
 		if p.hold != nil {
 			p.hold.Free()

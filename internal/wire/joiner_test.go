@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -107,6 +108,55 @@ func TestLargeRepliesAndOthers(t *testing.T) {
 	f.r.Close()
 	require.Equal(t, []uint64{7}, f.told)
 	require.Equal(t, []string{"state of k"}, f.news)
+}
+
+// TestLargeCalls has calls and others behind the chunks of a call.
+func TestLargeCalls(t *testing.T) {
+	var mu sync.Mutex
+	var order []string
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, what)
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	var failed error
+	r := NewReceiver(nil)
+	r.Calls(func(c *Call) {
+		close(held)
+		<-release
+		note(fmt.Sprintf("call %d of %d bytes", c.ID, len(c.Payload)))
+	}, func(err error) { failed = err })
+	receive := func(frames ...*clusterclientv1.RequestFrame) error {
+		data, err := proto.Marshal(&clusterclientv1.SessionRequest{Frames: frames})
+		require.NoError(t, err)
+		r.stream = &received{data: data}
+		return allRequests(r, func(c *Call) { note(fmt.Sprintf("call %d", c.ID)) }, func(f *clusterclientv1.RequestFrame) {
+			note(fmt.Sprintf("cancel %d", f.GetCancel().GetId()))
+		})
+	}
+	call := func(id uint64, size int) *clusterclientv1.RequestFrame {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Call{Call: &clusterclientv1.Call{Id: id, Payload: make([]byte, size)}}}
+	}
+	cancel := func(id uint64) *clusterclientv1.RequestFrame {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Cancel{Cancel: &clusterclientv1.Cancel{Id: id}}}
+	}
+	whole, err := proto.Marshal(call(1, 1000))
+	require.NoError(t, err)
+	piece := func(data []byte) *clusterclientv1.RequestFrame {
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Chunk{Chunk: &clusterclientv1.Chunk{Id: 1, Size: uint64(len(whole)), Data: data}}}
+	}
+	require.NoError(t, receive(piece(whole[:500]), call(2, 0), cancel(2), piece(whole[500:]), cancel(1), call(3, 0)))
+	<-held
+	require.Equal(t, []string{"call 2", "cancel 2", "call 3"}, order, "while the large call is being taken")
+	close(release)
+	r.Close()
+	require.Equal(t, []string{"call 2", "cancel 2", "call 3", "call 1 of 1000 bytes", "cancel 1"}, order)
+
+	require.NoError(t, failed)
+	require.NoError(t, receive(piece(bytes.Repeat([]byte{0xff}, len(whole)))))
+	r.Close()
+	require.ErrorContains(t, failed, "does not decode")
 }
 
 // TestBrokenChunksEndTheStream though they are found out about a little later.

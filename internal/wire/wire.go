@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that Codec falls back on
 	"google.golang.org/grpc/mem"
+
+	"github.com/clusterclient/clusterclient/internal/large"
 )
 
 const (
@@ -49,8 +51,9 @@ type Stream interface {
 
 // Digest is a fingerprint of data that fits in a Mark.
 func Digest(data []byte) []byte {
-	sum := sha256.Sum256(data)
-	return sum[:16]
+	hash := sha256.New()
+	large.Each(data, func(piece []byte) { _, _ = hash.Write(piece) })
+	return hash.Sum(nil)[:16]
 }
 
 // Codec is the gRPC codec of sessions: a [Batch] goes out as the bytes it has,

@@ -275,6 +275,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Deregister
 	//	*RequestFrame_Chunk
 	//	*RequestFrame_Finding
+	//	*RequestFrame_Restate
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -425,6 +426,15 @@ func (x *RequestFrame) GetFinding() *Finding {
 	return nil
 }
 
+func (x *RequestFrame) GetRestate() *Restate {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Restate); ok {
+			return x.Restate
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -489,6 +499,12 @@ type RequestFrame_Finding struct {
 	Finding *Finding `protobuf:"bytes,20,opt,name=finding,proto3,oneof"`
 }
 
+type RequestFrame_Restate struct {
+	// restate begins anew what the sender wants of all keys; sent to leaders
+	// whose heartbeats have a checksum.
+	Restate *Restate `protobuf:"bytes,21,opt,name=restate,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -512,6 +528,8 @@ func (*RequestFrame_Deregister) isRequestFrame_Kind() {}
 func (*RequestFrame_Chunk) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Finding) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Restate) isRequestFrame_Kind() {}
 
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
@@ -1414,7 +1432,7 @@ type Heartbeat struct {
 	// term of the leadership; it may have grown since Welcome.
 	Term uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	// told sums up what the receiver has been told before this; unset by an
-	// older build.
+	// older build, and when the receiver was refused a key.
 	Told          *Checksum `protobuf:"bytes,10,opt,name=told,proto3" json:"told,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1464,16 +1482,17 @@ func (x *Heartbeat) GetTold() *Checksum {
 	return nil
 }
 
-// Checksum sums up the fresh values that a follower has been told of, whatever
-// their order, for it to compare with what it holds. Stale values are left out.
+// Checksum sums up the keys of a session, whatever their order, for the
+// follower to compare with what it holds.
 type Checksum struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// wishes is how many Subscribe and Unsubscribe frames of this session the
 	// leader has taken. A follower that has sent more has nothing to compare.
 	Wishes uint64 `protobuf:"varint,1,opt,name=wishes,proto3" json:"wishes,omitempty"`
-	// values is how many values are in the sum.
-	Values uint64 `protobuf:"varint,2,opt,name=values,proto3" json:"values,omitempty"`
-	// sum of a hash of each: of its key, revision, version, deletion and data.
+	// keys is how many there are.
+	Keys uint64 `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	// sum of a hash of each: of its name and, if the value that the follower was
+	// told of is fresh, of that value with its revision.
 	Sum           uint64 `protobuf:"fixed64,3,opt,name=sum,proto3" json:"sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1516,9 +1535,9 @@ func (x *Checksum) GetWishes() uint64 {
 	return 0
 }
 
-func (x *Checksum) GetValues() uint64 {
+func (x *Checksum) GetKeys() uint64 {
 	if x != nil {
-		return x.Values
+		return x.Keys
 	}
 	return 0
 }
@@ -1984,6 +2003,44 @@ func (x *Unsubscribe) GetKey() string {
 	return ""
 }
 
+// Restate ends all subscriptions but those with memberships, whose keys follow
+// if they are still wanted.
+type Restate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restate) Reset() {
+	*x = Restate{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restate) ProtoMessage() {}
+
+func (x *Restate) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restate.ProtoReflect.Descriptor instead.
+func (*Restate) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
+}
+
 // Value is the newest value of a key.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2005,7 +2062,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2074,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2087,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Value) GetKey() string {
@@ -2090,7 +2147,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2159,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2172,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *State) GetKey() string {
@@ -2157,7 +2214,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2226,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2239,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Task) GetId() uint64 {
@@ -2224,7 +2281,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2293,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2306,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Ack) GetIds() []uint64 {
@@ -2274,7 +2331,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2343,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2356,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Progress) GetKey() string {
@@ -2336,7 +2393,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2405,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2418,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Metadata) GetKey() string {
@@ -2401,7 +2458,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2470,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2483,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2489,7 +2546,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +2558,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +2571,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -2541,7 +2598,7 @@ type Publish struct {
 
 func (x *Publish) Reset() {
 	*x = Publish{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2610,7 @@ func (x *Publish) String() string {
 func (*Publish) ProtoMessage() {}
 
 func (x *Publish) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2623,7 @@ func (x *Publish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publish.ProtoReflect.Descriptor instead.
 func (*Publish) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Publish) GetId() uint64 {
@@ -2616,7 +2673,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2685,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2698,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Register) GetId() uint64 {
@@ -2697,7 +2754,7 @@ type Deregister struct {
 
 func (x *Deregister) Reset() {
 	*x = Deregister{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2766,7 @@ func (x *Deregister) String() string {
 func (*Deregister) ProtoMessage() {}
 
 func (x *Deregister) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2779,7 @@ func (x *Deregister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deregister.ProtoReflect.Descriptor instead.
 func (*Deregister) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Deregister) GetId() uint64 {
@@ -2783,7 +2840,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +2852,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +2865,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -2901,7 +2958,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2913,7 +2970,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2926,7 +2983,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Record) GetOwner() *Peer {
@@ -2980,7 +3037,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +3049,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3062,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -3055,7 +3112,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3124,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3137,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -3143,7 +3200,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3212,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3225,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -3191,7 +3248,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3203,7 +3260,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3216,7 +3273,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -3246,7 +3303,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3315,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3328,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -3302,7 +3359,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3314,7 +3371,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3327,7 +3384,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -3355,7 +3412,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3424,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3437,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -3398,7 +3455,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xa1\x05\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xd8\x05\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -3414,7 +3471,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	" \x01(\v2\x1c.clusterclient.v1.DeregisterH\x00R\n" +
 	"deregister\x12/\n" +
 	"\x05chunk\x18\v \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
-	"\afinding\x18\x14 \x01(\v2\x19.clusterclient.v1.FindingH\x00R\afindingB\x06\n" +
+	"\afinding\x18\x14 \x01(\v2\x19.clusterclient.v1.FindingH\x00R\afinding\x125\n" +
+	"\arestate\x18\x15 \x01(\v2\x19.clusterclient.v1.RestateH\x00R\arestateB\x06\n" +
 	"\x04kind\"\xac\x06\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
@@ -3480,10 +3538,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12.\n" +
 	"\x04told\x18\n" +
-	" \x01(\v2\x1a.clusterclient.v1.ChecksumR\x04told\"L\n" +
+	" \x01(\v2\x1a.clusterclient.v1.ChecksumR\x04told\"H\n" +
 	"\bChecksum\x12\x16\n" +
-	"\x06wishes\x18\x01 \x01(\x04R\x06wishes\x12\x16\n" +
-	"\x06values\x18\x02 \x01(\x04R\x06values\x12\x10\n" +
+	"\x06wishes\x18\x01 \x01(\x04R\x06wishes\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x10\n" +
 	"\x03sum\x18\x03 \x01(\x06R\x03sum\"5\n" +
 	"\aLeaving\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
@@ -3512,7 +3570,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x04done\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x04done\x12\x16\n" +
 	"\x06member\x18\x03 \x01(\x04R\x06member\"\x1f\n" +
 	"\vUnsubscribe\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"\xd4\x01\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\t\n" +
+	"\aRestate\"\xd4\x01\n" +
 	"\x05Value\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
 	"\brevision\x18\x02 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x12\x18\n" +
@@ -3644,7 +3703,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -3669,26 +3728,27 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Subscribe)(nil),       // 20: clusterclient.v1.Subscribe
 	(*GroupMember)(nil),     // 21: clusterclient.v1.GroupMember
 	(*Unsubscribe)(nil),     // 22: clusterclient.v1.Unsubscribe
-	(*Value)(nil),           // 23: clusterclient.v1.Value
-	(*State)(nil),           // 24: clusterclient.v1.State
-	(*Task)(nil),            // 25: clusterclient.v1.Task
-	(*Ack)(nil),             // 26: clusterclient.v1.Ack
-	(*Progress)(nil),        // 27: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 28: clusterclient.v1.Metadata
-	(*Call)(nil),            // 29: clusterclient.v1.Call
-	(*Cancel)(nil),          // 30: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 31: clusterclient.v1.Publish
-	(*Register)(nil),        // 32: clusterclient.v1.Register
-	(*Deregister)(nil),      // 33: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 34: clusterclient.v1.Reply
-	(*Record)(nil),          // 35: clusterclient.v1.Record
-	(*Chunk)(nil),           // 36: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 37: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 38: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 39: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 40: clusterclient.v1.Finding
-	(*ResignRequest)(nil),   // 41: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 42: clusterclient.v1.ResignResponse
+	(*Restate)(nil),         // 23: clusterclient.v1.Restate
+	(*Value)(nil),           // 24: clusterclient.v1.Value
+	(*State)(nil),           // 25: clusterclient.v1.State
+	(*Task)(nil),            // 26: clusterclient.v1.Task
+	(*Ack)(nil),             // 27: clusterclient.v1.Ack
+	(*Progress)(nil),        // 28: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 29: clusterclient.v1.Metadata
+	(*Call)(nil),            // 30: clusterclient.v1.Call
+	(*Cancel)(nil),          // 31: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 32: clusterclient.v1.Publish
+	(*Register)(nil),        // 33: clusterclient.v1.Register
+	(*Deregister)(nil),      // 34: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 35: clusterclient.v1.Reply
+	(*Record)(nil),          // 36: clusterclient.v1.Record
+	(*Chunk)(nil),           // 37: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 38: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 39: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 40: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 41: clusterclient.v1.Finding
+	(*ResignRequest)(nil),   // 42: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 43: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -3697,62 +3757,63 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	8,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
 	20, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
 	22, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	26, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	29, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	30, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	31, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	32, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	33, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	36, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	40, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
-	9,  // 14: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 15: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 16: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 17: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 18: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 19: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	16, // 20: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	23, // 21: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	24, // 22: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	25, // 23: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	27, // 24: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	34, // 25: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	35, // 26: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	36, // 27: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	39, // 28: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	6,  // 29: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 30: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 31: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 32: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 33: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 34: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 35: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	1,  // 36: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	17, // 37: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	19, // 38: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	21, // 39: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	19, // 40: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	17, // 41: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	18, // 42: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	17, // 43: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	18, // 44: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	23, // 45: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	19, // 46: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	28, // 47: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	28, // 48: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	28, // 49: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 50: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 51: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	37, // 52: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	41, // 53: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 54: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	38, // 55: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	42, // 56: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	54, // [54:57] is the sub-list for method output_type
-	51, // [51:54] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	27, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	30, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	31, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	32, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	33, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	34, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	37, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	41, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	23, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
+	9,  // 15: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 16: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 17: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 18: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 19: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 20: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	16, // 21: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	24, // 22: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	25, // 23: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	26, // 24: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	28, // 25: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	35, // 26: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	36, // 27: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	37, // 28: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	40, // 29: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	6,  // 30: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 31: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 32: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 33: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 34: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	6,  // 35: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 36: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	1,  // 37: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	17, // 38: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	19, // 39: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	21, // 40: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	19, // 41: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	17, // 42: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	18, // 43: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	17, // 44: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	18, // 45: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	24, // 46: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	19, // 47: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	29, // 48: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	29, // 49: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	29, // 50: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 51: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 52: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	38, // 53: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	42, // 54: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 55: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	39, // 56: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	43, // 57: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	55, // [55:58] is the sub-list for method output_type
+	52, // [52:55] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -3773,6 +3834,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Deregister)(nil),
 		(*RequestFrame_Chunk)(nil),
 		(*RequestFrame_Finding)(nil),
+		(*RequestFrame_Restate)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -3797,7 +3859,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
