@@ -294,6 +294,41 @@ func TestFailedRegistrationIsTakenBack(t *testing.T) {
 	})
 }
 
+// slow is an upstream whose Register takes effect and does not say so.
+type slow struct {
+	leader.Upstream
+	leader.Registrar
+}
+
+func (u slow) Register(ctx context.Context, r leader.Registration) error {
+	if err := u.Registrar.Register(ctx, r); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// The leader and the owner die before either knows that the upstream has got
+// the registration.
+func TestRegistrationWhoseOwnerAndLeaderDieAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first := cluster.Start(clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
+			u, err := up.Open(ctx)
+			return slow{u, u.(leader.Registrar)}, err
+		}))
+		owner := cluster.Start(followerOnly)
+		heir := cluster.Start()
+		go func() { _, _ = owner.Register(t.Context(), "a", []byte("1")) }()
+		synctest.Wait()
+		require.Equal(t, map[string]string{"a": "1"}, registered(up))
+		owner.Kill()
+		first.Kill()
+		mustBecome(t, heir, clusterclient.RoleLeader)
+		time.Sleep(grace + time.Second)
+		require.Empty(t, registered(up))
+	})
+}
+
 // Owners that died with their leader do not wait for each other's withdrawals.
 func TestRegistrationsOfManyEndTogether(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {

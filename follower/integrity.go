@@ -122,7 +122,7 @@ func (k *key) countLocked(l *link) {
 	}
 }
 
-func (k *key) replaceLocked(l *link, print uint64) {
-	l.held.Replace(k.counted, print)
-	k.counted = print
+func (k *key) replaceLocked(l *link, now uint64) {
+	l.held.Replace(k.counted, now)
+	k.counted = now
 }

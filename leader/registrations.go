@@ -49,10 +49,15 @@ type regID struct {
 
 type registration struct {
 	peer   *clusterclientv1.Peer
-	stored bool         // guarded by registrations.mu, as are the others
+	begun  bool         // the upstream may have it; guarded by registrations.mu, as are the others
+	stored bool         // the upstream has it
 	heir   bool         // it is from another term, and was not announced in this one
-	reg    Registration // newest acknowledged
+	reg    Registration // newest acknowledged, or else the first
 }
+
+// counts reports whether the next leader has to know of r, to withdraw it if
+// its owner is gone.
+func (r *registration) counts() bool { return r.begun || r.stored }
 
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
 	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now()}
@@ -104,7 +109,7 @@ func (rs *registrations) ownerJoined(s *session) {
 	}
 	all := make([]*registration, 0, len(rs.byID))
 	for _, r := range rs.byID {
-		if r.stored {
+		if r.counts() {
 			all = append(all, r)
 		}
 	}
@@ -191,35 +196,39 @@ func (s *session) startDeregister(f *clusterclientv1.Deregister) {
 	})
 }
 
-// register announces what f says upstream and keeps it. It is called in the
-// registration's turn, as is withdraw.
+// register announces what f says upstream and keeps it. Candidates are told
+// before the upstream is: this leader and the owner may die before it answers.
+// One that has failed is kept, too, until its owner takes it back or is gone: it
+// may have reached the upstream all the same.
+//
+// It is called in the registration's turn, as is withdraw.
 func (rs *registrations) register(ctx context.Context, s *session, f *clusterclientv1.Register) error {
 	up, ok := rs.l.up.(Registrar)
 	if !ok {
 		return status.Error(codes.Unimplemented, "the upstream cannot register")
 	}
 	id := regID{s.peer.Instance, f.GetRegistration()}
+	reg := Registration{Owner: s.peer, ID: id.id, Key: f.GetKey(), Data: f.GetData()}
 	rs.mu.Lock()
 	r := rs.byID[id]
-	if r == nil {
-		r = &registration{peer: s.proto}
+	first := r == nil
+	if first {
+		r = &registration{peer: s.proto, reg: reg, begun: true}
 		rs.byID[id] = r
 	}
 	rs.mu.Unlock()
-
-	reg := Registration{Owner: s.peer, ID: id.id, Key: f.GetKey(), Data: f.GetData()}
+	if first {
+		rs.tellAll(r)
+	}
 	if err := up.Register(ctx, reg); err != nil {
-		rs.mu.Lock()
-		defer rs.mu.Unlock()
-		if !r.stored {
-			delete(rs.byID, id)
-		}
 		return err
 	}
 	rs.mu.Lock()
 	r.reg, r.stored, r.heir = reg, true, false
 	rs.mu.Unlock()
-	rs.tellAll(r)
+	if !first {
+		rs.tellAll(r)
+	}
 	if !rs.l.hasSession(id.owner) { // it died meanwhile
 		rs.startGrace(id.owner)
 	}
@@ -249,7 +258,7 @@ func (rs *registrations) withdraw(ctx context.Context, reg Registration) error {
 		return err
 	}
 	rs.mu.Lock()
-	r.stored = false
+	r.begun, r.stored = false, false
 	delete(rs.byID, id)
 	rs.mu.Unlock()
 	rs.tellAll(r)
@@ -294,7 +303,7 @@ func (d *recordDue) appendTo(b *wire.Batch) {
 	rs := d.s.l.regs
 	rs.mu.Lock()
 	rec := &clusterclientv1.Record{
-		Owner: d.r.peer, Registration: d.r.reg.ID, Key: d.r.reg.Key, Data: d.r.reg.Data, Withdrawn: !d.r.stored,
+		Owner: d.r.peer, Registration: d.r.reg.ID, Key: d.r.reg.Key, Data: d.r.reg.Data, Withdrawn: !d.r.counts(),
 	}
 	rs.mu.Unlock()
 	if rec.GetWithdrawn() {

@@ -63,10 +63,10 @@ func (sb *sub) appendTo(b *wire.Batch) {
 
 // toldLocked notes what the follower was told of the key: in the order of the
 // stream, in which the next heartbeat follows, with the checksum.
-func (sb *sub) toldLocked(print uint64) {
+func (sb *sub) toldLocked(now uint64) {
 	if !sb.left {
-		sb.s.told.Replace(sb.counted, print)
-		sb.counted = print
+		sb.s.told.Replace(sb.counted, now)
+		sb.counted = now
 	}
 }
 
