@@ -244,7 +244,7 @@ func FuzzJoiner(f *testing.F) {
 		}
 		kept := 0
 		for _, have := range r.joiner.chunks.open {
-			kept += have.Len()
+			kept += have.have.Len()
 		}
 		require.LessOrEqual(t, kept, len(first)+len(second), "bytes kept")
 		require.Empty(t, r.joiner.queue)
