@@ -8,6 +8,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/inspect"
 )
 
 func TestAddressesThatMakeNoSense(t *testing.T) {
@@ -33,7 +34,7 @@ func TestAddressesThatMakeNoSense(t *testing.T) {
 		_, err := clusterclient.Create("test", 0, opts...)
 		require.ErrorIs(t, err, clusterclient.ErrInvalid, tt.ip)
 		require.ErrorContains(t, err, tt.want, tt.ip)
-		_, err = clusterclient.Inspect(t.Context(), 0, opts...)
+		_, err = clusterclient.Inspect(t.Context(), 0, inspect.Query{}, opts...)
 		require.ErrorIs(t, err, clusterclient.ErrInvalid, tt.ip)
 	}
 }

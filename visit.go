@@ -33,7 +33,8 @@ const (
 // find asks the leader of this client's name, wherever that is, and returns
 // where it was.
 func (c *Client) find(ctx context.Context, op string, req *clusterclientv1.InspectRequest) (n inspect.Node, address string, err error) {
-	if address, ok := c.elsewhere(); ok {
+	led, _ := c.lease.Read()
+	if address, ok := c.elsewhere(led); ok {
 		if n, err := c.inspectAt(ctx, address, req); err == nil && n.Names[0].Name == c.name {
 			return n, address, nil
 		}
