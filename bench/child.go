@@ -85,6 +85,10 @@ func startRole(s spec) (role, error) {
 		return roleOf(s.Args, startCrowd)
 	case "mixed-caller":
 		return roleOf(s.Args, startMixedCaller)
+	case "metered-leader":
+		return roleOf(s.Args, startMeteredLeader)
+	case "metered-follower":
+		return roleOf(s.Args, startMeteredFollower)
 	case "etcd":
 		return roleOf(s.Args, startEtcd)
 	case "etcd-proxy":

@@ -4,11 +4,15 @@ go 1.26.0
 
 replace (
 	github.com/clusterclient/clusterclient => ..
+	github.com/clusterclient/clusterclient/metrics/otel => ../metrics/otel
+	github.com/clusterclient/clusterclient/metrics/prometheus => ../metrics/prometheus
 	github.com/clusterclient/clusterclient/upstream/etcd => ../upstream/etcd
 )
 
 require (
 	github.com/clusterclient/clusterclient v0.0.0-00010101000000-000000000000
+	github.com/clusterclient/clusterclient/metrics/otel v0.0.0-00010101000000-000000000000
+	github.com/clusterclient/clusterclient/metrics/prometheus v0.0.0-00010101000000-000000000000
 	github.com/clusterclient/clusterclient/upstream/etcd v0.0.0-00010101000000-000000000000
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
@@ -16,6 +20,7 @@ require (
 	go.etcd.io/etcd/api/v3 v3.7.3
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.etcd.io/etcd/server/v3 v3.7.3
+	go.opentelemetry.io/otel/sdk/metric v1.45.0
 	go.uber.org/zap v1.27.1
 	google.golang.org/grpc v1.85.0
 )

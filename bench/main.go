@@ -51,6 +51,7 @@ func scenarios() []scenario {
 		{"isolation", isolationScenario},
 		{"growth", growthScenario},
 		{"memory", memoryScenario},
+		{"metrics", metricsScenario},
 		{"node", nodeScenario},
 	}
 }

@@ -122,7 +122,7 @@ func (r *report) groups() []group {
 
 // own is the series of the group that the others are compared with.
 func (g group) own() *series {
-	for _, name := range []string{ours, oursJSON} {
+	for _, name := range []string{ours, oursJSON, metered} {
 		if i := slices.IndexFunc(g.series, func(s *series) bool { return s.Peer == name }); i >= 0 {
 			return g.series[i]
 		}

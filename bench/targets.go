@@ -56,6 +56,8 @@ func targets() []goal {
 		{"growth", loadHotCalls, "leader's allocations per call", grownName(fewKeys, manySessions), grownName(fewKeys, fewSessions), false, 1.1},
 		{"memory", loadIdle, "leader's memory per follower", ours, "", false, 64},
 		{"memory", loadManyKeys(fullSize.manyKeys), "follower's memory per key", ours, "", false, 1024},
+		{"metrics", loadMeteredCalls, processorOfCall, metered, unmetered, false, 1.05},
+		{"metrics", loadMeteredUpdates, processorOfUpdate, metered, unmetered, false, 1.05},
 		{"node", loadMany, rate, oursJSON, nodePeer, true, 4},
 		{"node", loadOne, "p50", oursJSON, nodePeer, false, 0.6},
 	}
