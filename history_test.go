@@ -1,0 +1,301 @@
+package clusterclient_test
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/follower"
+)
+
+var (
+	historySteps = flag.Int("steps", 20_000, "of TestDelivery, over all histories")
+	historySeed  = flag.Uint64("seed", 0, "of the first history of TestDelivery; 0 for a random one")
+)
+
+// stepsEach is how long one history is.
+const stepsEach = 2000
+
+// The promise to a subscriber, over random histories of the upstream and of the
+// cluster: what a subscription yields is a subsequence of what the upstream
+// reported, in order, begins with the newest known value, with revisions that
+// strictly grow, no value twice in a row, and ends with the upstream's value.
+// Nothing is told again, as if it had been lost.
+//
+// All that a history does follows from its seed; how goroutines take turns in it
+// does not.
+func TestDelivery(t *testing.T) {
+	seed := *historySeed
+	if seed == 0 {
+		seed = rand.Uint64()>>1 + 1
+	}
+	for n := range max(1, *historySteps/stepsEach) {
+		seed := seed + uint64(n)
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			defer func() {
+				if t.Failed() {
+					t.Logf("again with: go test -run TestDelivery -seed=%d -steps=%d .", seed, stepsEach)
+				}
+			}()
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				newHistory(t, up, cluster, seed).run()
+			})
+		})
+	}
+}
+
+// A history is a cluster to which things happen.
+type history struct {
+	t       *testing.T
+	r       *rand.Rand
+	up      *clustertest.Upstream
+	cluster *clustertest.Cluster
+	ctx     context.Context // ends the readers
+
+	reports map[string][]report // by key
+	version int
+	readers []*reader
+	nodes   []*clustertest.Node // that were not ended
+	stays   int                 // how many of those, the first ones, only follow
+	stopped *clustertest.Node   // nil when none is
+	slow    *stallable          // network of the first node
+	stalled bool
+}
+
+// A reader is a subscription that is being read.
+type reader struct {
+	yields
+	node *clustertest.Node
+	key  string
+	sub  *follower.Subscription
+	rest time.Duration // between two values, at most
+	over bool          // closed, or its process has ended
+	done chan struct{}
+}
+
+func newHistory(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster, seed uint64) *history {
+	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 0)), up: up, cluster: cluster, reports: make(map[string][]report), stays: 2}
+	for _, key := range []string{"a", "b", "c"} {
+		h.reports[key] = []report{{deleted: true}}
+	}
+	h.slow = newStallable(cluster)
+	h.cluster.Start()
+	first := h.cluster.Leader()
+	h.nodes = []*clustertest.Node{cluster.Start(followerOnly, h.slow.option()), cluster.Start(followerOnly), first}
+	return h
+}
+
+func (h *history) run() {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	defer cancel()
+	h.ctx = ctx
+	for range stepsEach {
+		h.step()
+	}
+	h.settle()
+	for _, r := range h.readers {
+		if !r.over {
+			require.False(h.t, mustBeKnown(h.t, r.sub).Stale, "the value of %q is stale", r.key)
+		}
+	}
+	cancel()
+	for _, r := range h.readers {
+		<-r.done
+		require.NoError(h.t, r.broken(h.reports[r.key], !r.over), "a subscription of %q", r.key)
+	}
+	for _, n := range h.nodes {
+		require.Zero(h.t, n.Stats().Resyncs, "values were told again")
+	}
+}
+
+// settle ends all trouble and waits until everybody has heard of it.
+func (h *history) settle() {
+	h.up.FailWatches(nil)
+	h.up.Hang(false)
+	h.thaw()
+	h.stall(false)
+	for key := range h.reports {
+		h.set(key)
+		h.observe(h.nodes[1], key)
+	}
+	time.Sleep(3 * longEnough)
+	synctest.Wait()
+}
+
+func mustBeKnown(t *testing.T, sub *follower.Subscription) follower.Value {
+	t.Helper()
+	v, ok := sub.Value()
+	require.True(t, ok, "no value is known")
+	return v
+}
+
+// step is one thing that happens.
+func (h *history) step() {
+	key := string(rune('a' + h.r.IntN(3)))
+	switch n := h.r.IntN(1000); {
+	case n < 640:
+		h.set(key)
+	case n < 680:
+		h.report(key, report{deleted: true})
+	case n < 710:
+		h.version++
+		h.report(key, report{version: strconv.Itoa(h.version)})
+	case n < 740: // the version goes back
+		before := h.reports[key]
+		h.report(key, before[h.r.IntN(len(before))])
+	case n < 750:
+		h.up.FailWatches([]error{nil, errOpen}[h.r.IntN(2)])
+	case n < 760:
+		h.up.Hang(h.r.IntN(2) == 0)
+	case n < 780:
+		h.observe(h.nodes[h.r.IntN(len(h.nodes))], key)
+	case n < 795:
+		h.unobserve()
+	case n < 975:
+		time.Sleep(time.Duration(h.r.IntN(200)) * time.Millisecond)
+	case n < 985:
+		time.Sleep(time.Duration(h.r.IntN(20)) * time.Second)
+	case n < 990:
+		h.stall(!h.stalled)
+	default:
+		h.upheaval(n - 990)
+	}
+}
+
+// upheaval is a change of who is there.
+func (h *history) upheaval(n int) {
+	switch {
+	case n < 3 && len(h.nodes) < 6:
+		h.nodes = append(h.nodes, h.cluster.Start())
+	case n < 6:
+		h.end(h.leader(), (*clustertest.Node).Kill)
+	case n < 7:
+		h.end(h.leader(), func(n *clustertest.Node) { _ = n.Close() })
+	case n < 8:
+		h.end(h.nodes[h.stays+h.r.IntN(len(h.nodes)-h.stays)], (*clustertest.Node).Kill)
+	case h.stopped != nil:
+		h.thaw()
+	default:
+		h.stopped = h.leader()
+		h.stopped.Freeze()
+	}
+}
+
+func (h *history) set(key string) {
+	h.version++
+	v := strconv.Itoa(h.version)
+	h.report(key, report{data: v, version: v})
+}
+
+// report makes r the upstream's value.
+func (h *history) report(key string, r report) {
+	h.reports[key] = append(h.reports[key], r)
+	if r.deleted {
+		h.up.Delete(key)
+	} else {
+		h.up.SetVersion(key, r.data, r.version)
+	}
+}
+
+// leader returns a node that leads, or could.
+func (h *history) leader() *clustertest.Node {
+	for _, n := range h.nodes[h.stays:] {
+		if n.Role() == clusterclient.RoleLeader && n != h.stopped {
+			return n
+		}
+	}
+	return h.nodes[h.stays]
+}
+
+// end takes a node away, by means of how, and sees to it that another one can
+// lead.
+func (h *history) end(n *clustertest.Node, how func(*clustertest.Node)) {
+	if n == h.stopped {
+		h.thaw()
+	}
+	for _, r := range h.readers {
+		r.over = r.over || r.node == n
+	}
+	how(n)
+	rest := h.nodes[:0]
+	for _, other := range h.nodes {
+		if other != n {
+			rest = append(rest, other)
+		}
+	}
+	h.nodes = rest
+	if len(h.nodes) == h.stays {
+		h.nodes = append(h.nodes, h.cluster.Start())
+	}
+}
+
+func (h *history) thaw() {
+	if h.stopped != nil {
+		h.stopped.Thaw()
+		h.stopped = nil
+	}
+}
+
+func (h *history) stall(stalled bool) {
+	switch {
+	case stalled && !h.stalled:
+		h.slow.stall()
+	case !stalled && h.stalled:
+		h.slow.release()
+	}
+	h.stalled = stalled
+}
+
+// observe has one more subscription of the node read.
+func (h *history) observe(n *clustertest.Node, key string) {
+	r := &reader{node: n, key: key, done: make(chan struct{})}
+	for _, other := range h.readers {
+		if v, ok := other.sub.Value(); ok && other.node == n && other.key == key && !other.over {
+			r.known = v.Revision
+		}
+	}
+	var opts []follower.SubscribeOption
+	if h.r.IntN(3) == 0 {
+		opts = append(opts, follower.WithStates())
+	}
+	if h.r.IntN(2) == 0 {
+		r.rest = time.Duration(h.r.IntN(5000)) * time.Millisecond
+	}
+	r.sub = mustSubscribe(h.t, n, key, opts...)
+	h.readers = append(h.readers, r)
+	pauses := rand.New(rand.NewPCG(h.r.Uint64(), 0))
+	go r.read(h.ctx, pauses)
+}
+
+func (r *reader) read(ctx context.Context, pauses *rand.Rand) {
+	defer close(r.done)
+	for v, err := range r.sub.Values(ctx) {
+		if err != nil {
+			return
+		}
+		r.values = append(r.values, v)
+		if r.rest > 0 {
+			time.Sleep(time.Duration(pauses.Int64N(int64(r.rest))))
+		}
+	}
+}
+
+// unobserve closes one of the subscriptions.
+func (h *history) unobserve() {
+	if len(h.readers) == 0 {
+		return
+	}
+	if r := h.readers[h.r.IntN(len(h.readers))]; !r.over {
+		r.over = true
+		_ = r.sub.Close()
+	}
+}
