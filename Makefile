@@ -157,6 +157,12 @@ bench: ## Measure this library beside others, in about ten minutes; wants a quie
 bench-quick: ## The same in about a minute, for a hint
 	cd bench && go run . -quick
 
+# Fewer are part of testgo.
+STEPS ?= 1000000
+.PHONY: histories
+histories: ## Check the promise to a subscriber over random histories of STEPS (1000000); SEED repeats them
+	go test . -run '^TestDelivery$$' -steps=$(STEPS) -timeout 0 -v $(if $(SEED),-seed=$(SEED))
+
 # A shorter one is part of testgo.
 SOAK ?= 10m
 .PHONY: soak

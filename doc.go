@@ -86,6 +86,9 @@
 // [follower.QueueGroup] is the other kind of subscription: each update goes to
 // exactly one member of the group.
 //
+// The whole contract is in docs/delivery.md; each sentence there names the tests
+// that hold it.
+//
 // [WithSnapshot] keeps the newest values on disk. If the upstream cannot be
 // opened when all processes start, Create succeeds all the same, and the values
 // from there are served, stale, until it can. A file that the operator puts

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	historySteps = flag.Int("steps", 20_000, "of TestDelivery, over all histories")
+	historySteps = flag.Int("steps", 60_000, "of TestDelivery, over all histories")
 	historySeed  = flag.Uint64("seed", 0, "of the first history of TestDelivery; 0 for a random one")
 )
 
@@ -43,7 +43,7 @@ func TestDelivery(t *testing.T) {
 			t.Parallel()
 			defer func() {
 				if t.Failed() {
-					t.Logf("again with: go test -run TestDelivery -seed=%d -steps=%d .", seed, stepsEach)
+					t.Logf("again with: make histories SEED=%d STEPS=%d", seed, stepsEach)
 				}
 			}()
 			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
@@ -115,6 +115,19 @@ func (h *history) run() {
 	for _, n := range h.nodes {
 		require.Zero(h.t, n.Stats().Resyncs, "values were told again")
 	}
+	h.tell()
+}
+
+// tell logs how much there was to get wrong.
+func (h *history) tell() {
+	reports, yielded := 0, 0
+	for _, all := range h.reports {
+		reports += len(all)
+	}
+	for _, r := range h.readers {
+		yielded += len(r.values)
+	}
+	h.t.Logf("%d values reported, %d yielded by %d subscriptions, %d terms", reports, yielded, len(h.readers), h.leader().Status().Term)
 }
 
 // settle ends all trouble and waits until everybody has heard of it.
@@ -142,23 +155,23 @@ func mustBeKnown(t *testing.T, sub *follower.Subscription) follower.Value {
 func (h *history) step() {
 	key := string(rune('a' + h.r.IntN(3)))
 	switch n := h.r.IntN(1000); {
-	case n < 640:
+	case n < 560:
 		h.set(key)
-	case n < 680:
+	case n < 595:
 		h.report(key, report{deleted: true})
-	case n < 710:
+	case n < 615:
 		h.version++
 		h.report(key, report{version: strconv.Itoa(h.version)})
-	case n < 740: // the version goes back
+	case n < 640: // the version goes back
 		before := h.reports[key]
 		h.report(key, before[h.r.IntN(len(before))])
-	case n < 750:
-		h.up.FailWatches([]error{nil, errOpen}[h.r.IntN(2)])
-	case n < 760:
-		h.up.Hang(h.r.IntN(2) == 0)
-	case n < 780:
+	case n < 648:
+		h.up.FailWatches([]error{nil, nil, nil, errOpen}[h.r.IntN(4)])
+	case n < 656:
+		h.up.Hang(h.r.IntN(4) == 0)
+	case n < 680:
 		h.observe(h.nodes[h.r.IntN(len(h.nodes))], key)
-	case n < 795:
+	case n < 700:
 		h.unobserve()
 	case n < 975:
 		time.Sleep(time.Duration(h.r.IntN(200)) * time.Millisecond)
