@@ -24,6 +24,12 @@ const (
 	// replies of those that are done go out.
 	replyAfter = 100 * time.Microsecond
 
+	// yieldEvery is how many frames of a batch are taken before others have
+	// their turn, as they have after each batch. A follower that floods would
+	// otherwise keep a processor until the scheduler takes it away, which is
+	// after 10 ms, and a call of another one goes through several hands.
+	yieldEvery = 64
+
 	// sampleEvery is one in how many runs is timed.
 	sampleEvery = 16
 )
@@ -157,7 +163,7 @@ func (sh *shift) abandoned() {
 func (sh *shift) receive() error {
 	r := sh.s.in
 	for {
-		for more := true; more; {
+		for more, frames := true, 1; more; frames++ {
 			var err error
 			more, err = r.Request(sh.take, sh.s.handle)
 			if sh.relieved {
@@ -168,8 +174,12 @@ func (sh *shift) receive() error {
 				sh.s.broken(err)
 				return err
 			}
+			if frames%yieldEvery == 0 {
+				runtime.Gosched()
+			}
 		}
 		sh.rest()
+		runtime.Gosched()
 		if err := sh.s.w.Room(sh.s.ctx); err != nil {
 			return err
 		}
@@ -179,7 +189,7 @@ func (sh *shift) receive() error {
 	}
 }
 
-// rest lets others have their turn after a batch.
+// rest ends what was begun with a batch.
 func (sh *shift) rest() {
 	if !sh.admitted {
 		return
@@ -188,7 +198,6 @@ func (sh *shift) rest() {
 	sh.s.l.finish(nil)
 	sh.s.here.call.Store(nil)
 	sh.s.w.Wake()
-	runtime.Gosched()
 }
 
 // take runs a call, or has it run.
