@@ -188,7 +188,7 @@ func (h *history) step() {
 func (h *history) upheaval(n int) {
 	switch {
 	case n < 3 && len(h.nodes) < 6:
-		h.nodes = append(h.nodes, h.cluster.Start())
+		h.join()
 	case n < 6:
 		h.end(h.leader(), (*clustertest.Node).Kill)
 	case n < 7:
@@ -247,8 +247,15 @@ func (h *history) end(n *clustertest.Node, how func(*clustertest.Node)) {
 	}
 	h.nodes = rest
 	if len(h.nodes) == h.stays {
-		h.nodes = append(h.nodes, h.cluster.Start())
+		h.join()
 	}
+}
+
+// join adds a node that can lead. One that was stopped goes on before: who holds
+// the port and was replaced is not known to a newcomer when nobody leads.
+func (h *history) join() {
+	h.thaw()
+	h.nodes = append(h.nodes, h.cluster.Start())
 }
 
 func (h *history) thaw() {
