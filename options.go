@@ -31,6 +31,7 @@ const (
 	defaultLinger      = 30 * time.Second
 	defaultCallTimeout = 30 * time.Second
 	defaultReread      = 5 * time.Minute
+	defaultWatchRate   = 1000
 	defaultStaleAfter  = 3 * time.Second
 	defaultDeposeAfter = 10 * time.Second
 
@@ -72,6 +73,7 @@ type options struct {
 	snapshot    string
 	snapshotSet bool
 	reread      time.Duration
+	watchRate   int
 	joined      func(leader.Peer)
 	left        func(leader.Peer, error)
 }
@@ -192,6 +194,15 @@ func WithSnapshot(dir string) Option {
 // [leader.Getter]. The default is 5 minutes, within 10 %; 0 means never.
 func WithReread(d time.Duration) Option { return func(o *options) { o.reread = d } }
 
+// WithWatchRate bounds how many watches of the upstream the leader begins a
+// second, after a takeover and when an upstream is back that was lost; as many
+// may begin at once after a rest. Those of the keys that most processes
+// subscribe to go first. Until its watch has begun a key has its last known
+// value, stale. The default is 1000; 0 means no bound. At most 128 watches that
+// have not reported anything yet are begun at once, whatever the rate, but none
+// counts for longer than a second.
+func WithWatchRate(n int) Option { return func(o *options) { o.watchRate = n } }
+
 // WithFollowerHooks has joined called, in the process that leads, with each
 // other client that comes to follow it, and left when one has gone. The error
 // says why: it is nil if the client was closed, wraps [leader.ErrLost] if its
@@ -256,7 +267,8 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 		codec: codec.JSON, logger: hclog.NewNullLogger(), network: loopback{}, host: defaultHost,
 		maxWait: defaultMaxWait, linger: defaultLinger, callTimeout: defaultCallTimeout,
 		staleAfter: defaultStaleAfter, deposeAfter: defaultDeposeAfter, reread: defaultReread,
-		single: os.Getenv("CLUSTERCLIENT_SINGLE") == "1",
+		watchRate: defaultWatchRate,
+		single:    os.Getenv("CLUSTERCLIENT_SINGLE") == "1",
 	}
 	for i, opt := range opts {
 		if opt == nil {
@@ -325,6 +337,8 @@ func (o *options) check() error {
 		return errors.New("WithSnapshot was given no directory")
 	case o.reread < 0:
 		return fmt.Errorf("WithReread was given %v; it must not be negative", o.reread)
+	case o.watchRate < 0:
+		return fmt.Errorf("WithWatchRate was given %d; it must not be negative", o.watchRate)
 	case o.callTimeout <= 0:
 		return fmt.Errorf("WithCallTimeout was given %v; it must be positive", o.callTimeout)
 	case o.staleAfter < shortestSilence:

@@ -52,6 +52,7 @@ type key struct {
 	changed     time.Time // when the upstream reported the value; zero for one from before
 	updates     uint64    // values reported
 	endWatch    context.CancelCauseFunc
+	start       *start   // of a watch that has not had its turn; nil without one
 	failures    uint64   // how often the watch has ended by itself
 	reported    bool     // by the upstream, in this leadership
 	heard       bool     // reported, or failed, once
@@ -75,6 +76,7 @@ func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
 	sb.key = k
 	sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
 	k.subs[sb] = struct{}{}
+	k.weighLocked()
 	if k.linger != nil {
 		k.linger.Stop()
 		k.linger = nil
@@ -154,6 +156,7 @@ func (k *key) leave(sb *sub) {
 	sb.toldLocked(0)
 	sb.left = true
 	delete(k.subs, sb)
+	k.weighLocked()
 	for _, g := range k.groups {
 		g.leaveLocked(sb)
 	}

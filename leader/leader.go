@@ -56,6 +56,7 @@ type Config struct {
 	Records []*clusterclientv1.Record     // registrations known from before
 	Limits  Limits
 	Reread  time.Duration     // how often each key is read again, about; 0 for never
+	Rate    int               // how many watches begin a second; 0 for no bound
 	Alive   func(Peer) bool   // whether the peer's process lives; may be nil
 	Joined  func(Peer)        // called, in order, when a follower has come
 	Left    func(Peer, error) // or gone, and why; either may be nil
@@ -88,6 +89,7 @@ type Leader struct {
 	plainBytes bool // what is called "bytes" is codec.Bytes
 	regs       *registrations
 	trouble    complaint // of watches
+	ramp       ramp
 	log        hclog.Logger
 
 	ctx     context.Context // ends with the leadership
@@ -147,7 +149,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	l.term.Store(cfg.Term)
 	l.plainBytes = cfg.Codec.Name() != codec.Bytes.Name() || cfg.Codec == codec.Bytes
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
-	l.trouble.log = l.log
+	l.trouble.log, l.ramp.rate = l.log, cfg.Rate
 	l.regs = newRegistrations(l, cfg.Records)
 	l.work.Go(l.beat)
 	if g, ok := up.(Getter); ok && cfg.Reread > 0 {
@@ -405,6 +407,7 @@ func (l *Leader) Close() error {
 	l.cancel(errLeaving)
 	l.regs.stop()
 	l.trouble.stop()
+	l.ramp.stop()
 	for _, k := range keys {
 		k.close()
 	}

@@ -112,9 +112,9 @@ func (k *key) get(g Getter) (u Update, err error) {
 	return g.Get(ctx, k.name)
 }
 
-// watchAnew ends the watch that is under way; another one follows.
+// watchAnew ends the watch that is under way; another one follows. The
+// complaint of watches that fail tells of it.
 func (k *key) watchAnew() {
-	k.l.log.Warn("watch of the upstream was silent, watching anew", "key", k.name)
 	k.l.silent.Add(1)
 	k.mu.Lock()
 	defer k.mu.Unlock()

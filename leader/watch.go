@@ -14,7 +14,7 @@ import (
 func (k *key) watch(ctx context.Context) {
 	retry := backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}
 	for ctx.Err() == nil {
-		err := k.watchUntil(ctx, retry.Reset)
+		err := k.watchInTurn(ctx, retry.Reset)
 		if ctx.Err() != nil {
 			return
 		}
@@ -26,6 +26,33 @@ func (k *key) watch(ctx context.Context) {
 			k.l.trouble.note(k.name, err)
 		}
 		_ = retry.Wait(ctx)
+	}
+}
+
+// watchInTurn runs one Watch when the ramp lets it.
+func (k *key) watchInTurn(ctx context.Context, reported func()) error {
+	k.mu.Lock()
+	st := k.l.ramp.queue(len(k.subs))
+	k.start = st
+	k.mu.Unlock()
+	defer st.settle()
+	if err := st.wait(ctx); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.start = nil
+	k.mu.Unlock()
+	settle := sync.OnceFunc(st.settle)
+	return k.watchUntil(ctx, func() {
+		reported()
+		settle()
+	})
+}
+
+// weighLocked lets the ramp know how many want a watch that is to begin.
+func (k *key) weighLocked() {
+	if k.start != nil {
+		k.start.weigh(len(k.subs))
 	}
 }
 

@@ -1,0 +1,182 @@
+package leader
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// rampSlots is how many watches may have begun without having reported
+	// anything yet.
+	rampSlots = 128
+
+	// rampPatience is how long such a watch keeps others from beginning. One
+	// that takes longer may never report, and nobody should wait for that.
+	rampPatience = time.Second
+)
+
+// A ramp lets watches of the upstream begin: so many a second, so many at once,
+// and those first that most processes wait for. A takeover, or an upstream that
+// is back, would else make them begin all in one instant, on every host.
+//
+//	           its turn              reported, ended, or rampPatience over
+//	waiting ───────────▶ beginning ─────────────────────────────────────▶ over
+type ramp struct {
+	rate int // watches that may begin a second, and at once after a rest; 0 for no bound
+
+	mu        sync.Mutex // guards what follows, and the starts; taken last
+	waiting   startQueue
+	queued    uint64 // starts so far
+	beginning int
+	spent     time.Time // until when the rate is used up
+	timer     *time.Timer
+}
+
+// A start is one watch that is to begin.
+type start struct {
+	r       *ramp
+	turn    chan struct{} // closed when it has come
+	wanted  int           // processes that subscribe to the key
+	order   uint64        // among those that are wanted alike
+	at      int           // in ramp.waiting
+	slow    *time.Timer
+	began   bool
+	settled bool
+}
+
+// queue adds the start of a watch that so many processes want.
+func (r *ramp) queue(wanted int) *start {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queued++
+	st := &start{r: r, turn: make(chan struct{}), wanted: wanted, order: r.queued}
+	heap.Push(&r.waiting, st)
+	r.passLocked()
+	return st
+}
+
+// wait returns when the watch may begin, or ctx ends.
+func (st *start) wait(ctx context.Context) error {
+	select {
+	case <-st.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// weigh notes how many processes want the watch now.
+func (st *start) weigh(wanted int) {
+	st.r.mu.Lock()
+	defer st.r.mu.Unlock()
+	st.wanted = wanted
+	if !st.began && !st.settled {
+		heap.Fix(&st.r.waiting, st.at)
+	}
+}
+
+// settle makes way for others. It is idempotent.
+func (st *start) settle() {
+	r := st.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st.settled {
+		return
+	}
+	st.settled = true
+	if !st.began {
+		heap.Remove(&r.waiting, st.at)
+		return
+	}
+	st.slow.Stop()
+	r.beginning--
+	r.passLocked()
+}
+
+// passLocked gives those their turn that can have it.
+func (r *ramp) passLocked() {
+	for len(r.waiting) > 0 && r.beginning < rampSlots {
+		if pause := r.takeLocked(); pause > 0 {
+			r.againLocked(pause)
+			return
+		}
+		st := heap.Pop(&r.waiting).(*start)
+		st.began = true
+		st.slow = time.AfterFunc(rampPatience, st.settle)
+		r.beginning++
+		close(st.turn)
+	}
+}
+
+// takeLocked takes one beginning off the rate, or returns how long to wait for
+// that.
+func (r *ramp) takeLocked() (pause time.Duration) {
+	if r.rate == 0 {
+		return 0
+	}
+	now, each := time.Now(), time.Second/time.Duration(r.rate)
+	spent := r.spent
+	if spent.Before(now) {
+		spent = now
+	}
+	spent = spent.Add(each)
+	if over := spent.Sub(now) - time.Duration(r.rate)*each; over > 0 {
+		return over
+	}
+	r.spent = spent
+	return 0
+}
+
+func (r *ramp) againLocked(pause time.Duration) {
+	if r.timer == nil {
+		r.timer = time.AfterFunc(pause, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.passLocked()
+		})
+		return
+	}
+	r.timer.Reset(pause)
+}
+
+// stop ends the ramp; nobody has a turn any more.
+func (r *ramp) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// A startQueue is a heap of starts, the most wanted first.
+type startQueue []*start
+
+func (q startQueue) Len() int { return len(q) }
+
+func (q startQueue) Less(i, j int) bool {
+	if q[i].wanted != q[j].wanted {
+		return q[i].wanted > q[j].wanted
+	}
+	return q[i].order < q[j].order
+}
+
+func (q startQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].at, q[j].at = i, j
+}
+
+func (q *startQueue) Push(x any) {
+	st := x.(*start)
+	st.at = len(*q)
+	*q = append(*q, st)
+}
+
+func (q *startQueue) Pop() any {
+	last := len(*q) - 1
+	st := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return st
+}
