@@ -101,7 +101,7 @@ func CreateContext(ctx context.Context, name string, port int, opts ...Option) (
 func newClient(name string, port int, o options) *Client {
 	log := o.logger.Named("clusterclient").With("cluster", name)
 	f, driver := follower.New(follower.Config{
-		Name: name, Codec: o.codec, CallTimeout: o.callTimeout, StaleAfter: o.staleAfter, Logger: log,
+		Name: name, Codec: o.codec, CallTimeout: o.callTimeout, StaleAfter: o.staleAfter, Logger: log, Probe: o.probe,
 	})
 	instance := make([]byte, 16)
 	_, _ = rand.Read(instance) // never fails

@@ -85,7 +85,7 @@ func (d *directory) serve(v *visitor) error {
 	for {
 		d.mu.Lock()
 		e, changed := d.entries[v.hello.GetName()], d.changed
-		if e == nil && v.hello.GetCandidate() && d.settledLocked(v.hello) {
+		if e == nil && wouldLead(v.hello) && d.settledLocked(v.hello) {
 			granted := d.grantLocked(v.hello)
 			d.mu.Unlock()
 			return d.appoint(v, granted)
@@ -98,7 +98,7 @@ func (d *directory) serve(v *visitor) error {
 
 		reason := "nobody leads the name"
 		switch {
-		case e == nil && v.hello.GetCandidate():
+		case e == nil && wouldLead(v.hello):
 			reason = "a leader of the name may be about to report"
 		case e == nil:
 		case string(now.identity) != string(v.hello.GetIdentity()):
@@ -113,6 +113,9 @@ func (d *directory) serve(v *visitor) error {
 		}
 	}
 }
+
+// wouldLead reports whether whoever said h can be appointed now.
+func wouldLead(h *clusterclientv1.Hello) bool { return h.GetCandidate() && !h.GetYields() }
 
 // settledLocked reports whether a name without an entry can be given away: its
 // leader is known to be gone, or has had time to report.

@@ -57,6 +57,10 @@
 // another address. For that the processes of a user share a directory, see
 // [WithRuntimeDir]; [Status.LeaseTrouble] says where they do not.
 //
+// A leader that lives and has lost its upstream is blind: all values turn stale
+// at once, [Status.BlindSince] tells in every process, and, with
+// [WithResignWhenBlind], a process that reaches the upstream leads instead.
+//
 // # What a subscriber is promised
 //
 // For one key, the values that a subscription yields are a subsequence of what

@@ -30,7 +30,8 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	s.detach() // the driver ends it in its own way
 	err := c.driver.Run(following, follower.Link{
 		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
-		Term: func(term uint64) { c.raised(term, who.GetInstance()) },
+		Term:  func(term uint64) { c.raised(term, who.GetInstance()) },
+		Sight: c.status.sighted, Named: c.leaveTo,
 	})
 	c.status.ending(err)
 	end(nil)

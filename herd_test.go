@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -225,4 +226,35 @@ func TestTakeoverOfManyCostsOneWatchPerKey(t *testing.T) {
 			require.Equal(t, 1, up.Watches(k), "watches of a key under way")
 		}
 	})
+}
+
+// TestFollowersSpreadTheirConnections has the followers of a leader that dies
+// connect to the next one: few of them at once, and many one after the other.
+func TestFollowersSpreadTheirConnections(t *testing.T) {
+	for followers, spread := range map[int]struct{ least, most time.Duration }{
+		8:  {0, 30 * time.Millisecond},
+		60: {40 * time.Millisecond, 200 * time.Millisecond},
+	} {
+		t.Run(strconv.Itoa(followers), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+				first := cluster.Start()
+				for range followers {
+					cluster.Start()
+				}
+				time.Sleep(2 * time.Second) // they are told how many they are
+				first.Kill()
+				killed := time.Now()
+				time.Sleep(2 * time.Second)
+				var came []time.Duration
+				for _, p := range cluster.Leader().Stats().Leading.Followers {
+					came = append(came, p.Since.Sub(killed))
+				}
+				require.Len(t, came, followers)
+				slices.Sort(came)
+				took := came[len(came)-1] - came[0]
+				require.GreaterOrEqual(t, took, spread.least, "from the first to the last")
+				require.LessOrEqual(t, took, spread.most, "from the first to the last")
+			})
+		})
+	}
 }

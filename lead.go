@@ -100,6 +100,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	var own sync.WaitGroup
 	own.Go(func() { c.serveSelf(srv, ldr, k) })
 	k.start()
+	defer c.watchSight(ldr, end)()
 
 	<-ctx.Done()
 	reason, drain := context.Cause(ctx), drainTimeout
@@ -188,7 +189,8 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 		link := follower.Link{
 			Stream:  wire.Unread(here, welcome.GetFrames()[1:]),
 			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
-			Term: func(term uint64) { c.raised(term, c.instance); srv.tenure.ring(); k.wake() },
+			Term:  func(term uint64) { c.raised(term, c.instance); srv.tenure.ring(); k.wake() },
+			Sight: c.status.sighted,
 		}
 		link.Direct = func(reply func(*wire.Reply)) func(*wire.Call) bool {
 			return ldr.Direct(link.Welcome.GetSession(), reply)

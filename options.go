@@ -74,6 +74,9 @@ type options struct {
 	snapshotSet bool
 	reread      time.Duration
 	watchRate   int
+	blindAfter  time.Duration
+	blindSet    bool
+	probe       func(context.Context) error
 	joined      func(leader.Peer)
 	left        func(leader.Peer, error)
 }
@@ -228,6 +231,19 @@ func WithStaleAfter(d time.Duration) Option { return func(o *options) { o.staleA
 // on or its process ends.
 func WithDeposeAfter(d time.Duration) Option { return func(o *options) { o.deposeAfter = d } }
 
+// WithResignWhenBlind makes a leader that has not reached its upstream for
+// after give the leadership up, if another process that could lead reports that
+// it reaches it: that one leads next. Probe is how that process finds out. It
+// returns nil when the upstream has answered; it is called, for three seconds
+// at most, only in a process that follows, when a blind leader asks, and in one
+// that gave way, before it leads again. So it connects by itself, and leaves
+// nothing behind. If nobody reaches the upstream nobody resigns. By default
+// nobody does anyway: a leader that is blind stays, its values are stale, and
+// [Status.BlindSince] tells. All processes should have the same.
+func WithResignWhenBlind(after time.Duration, probe func(ctx context.Context) error) Option {
+	return func(o *options) { o.blindAfter, o.probe, o.blindSet = after, probe, true }
+}
+
 // NoRuntimeDir makes a client do without a runtime directory when it is given
 // to [WithRuntimeDir].
 const NoRuntimeDir = "-"
@@ -337,6 +353,8 @@ func (o *options) check() error {
 		return errors.New("WithSnapshot was given no directory")
 	case o.reread < 0:
 		return fmt.Errorf("WithReread was given %v; it must not be negative", o.reread)
+	case o.blindSet && (o.blindAfter <= 0 || o.probe == nil):
+		return errors.New("WithResignWhenBlind needs a time that is positive, and a probe")
 	case o.watchRate < 0:
 		return fmt.Errorf("WithWatchRate was given %d; it must not be negative", o.watchRate)
 	case o.callTimeout <= 0:

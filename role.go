@@ -131,6 +131,7 @@ func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *
 			return err
 		}
 	}
+	c.lookAgain(ctx)
 	lis, err := c.bind(ctx, led)
 	if err != nil {
 		return err
@@ -138,6 +139,7 @@ func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *
 	if lis != nil {
 		return c.leadAt(ctx, &mandate{term: c.term.next(), lis: lis, owner: true}, retry, suspect)
 	}
+	c.spread(ctx)
 	a, err := c.ask(ctx, c.address)
 	if err == nil {
 		return c.accept(ctx, a, retry, suspect)
@@ -299,8 +301,16 @@ func (c *Client) hello() *clusterclientv1.RequestFrame {
 	term, leader, lost := c.term.known()
 	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Hello{Hello: &clusterclientv1.Hello{
 		Protocol: wire.Protocol, Name: c.name, Identity: c.opts.identity, Peer: c.self(),
-		Candidate: c.opts.candidate() && !c.term.yielding(),
+		Candidate: c.opts.candidate(), Yields: c.term.yielding(),
 		KnownTerm: term, KnownLeader: leader, LeaderLost: lost,
-		Features: []string{wire.FeatureInquiry},
+		Features: c.features(),
 	}}}
+}
+
+// features are the optional abilities of this client.
+func (c *Client) features() []string {
+	if c.opts.probe == nil {
+		return []string{wire.FeatureInquiry}
+	}
+	return []string{wire.FeatureInquiry, wire.FeatureProbe}
 }

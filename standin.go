@@ -98,6 +98,7 @@ func (s *standIn) lead(end context.CancelCauseFunc, got <-chan opened) opened {
 	var own sync.WaitGroup
 	own.Go(func() { c.serveSelf(srv, ldr, s.k) })
 	s.k.start()
+	defer c.watchSight(ldr, end)()
 	r := <-got
 	srv.setState(func(st *serving) { st.leader, st.term, st.waiting = nil, ldr.Term(), "the upstream has just opened" })
 	s.end(ldr)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/build"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -59,6 +60,11 @@ type Status struct {
 	// the port, and empty for a single process.
 	LeaderPID     int    `json:"leader_pid,omitempty"`
 	LeaderAddress string `json:"leader_address,omitempty"`
+
+	// BlindSince is since when the leader has not reached its upstream, in any
+	// role, and BlindReason why; zero and empty while it does.
+	BlindSince  time.Time `json:"blind_since,omitzero"`
+	BlindReason string    `json:"blind_reason,omitempty"`
 
 	// Waiting is what the client waits for between terms; empty otherwise.
 	Waiting string `json:"waiting,omitempty"`
@@ -117,6 +123,7 @@ type statusBoard struct {
 	leading *leadership // non-nil in RoleLeader
 	serving string      // address this client serves at, if it does
 	waiting error
+	sight   follower.Sight // of the leader
 	over    bool
 	history history
 	changed chan struct{} // closed and replaced when any of these changes
@@ -143,12 +150,14 @@ func (b *statusBoard) hold(role Role, term uint64, who *clusterclientv1.Peer, le
 	b.update(func(b *statusBoard) {
 		b.history.began(role, term, who, time.Since(b.since))
 		b.role, b.term, b.leader, b.leading, b.since, b.waiting = role, term, who, leading, time.Now(), nil
+		b.sight = follower.Sight{}
 	})
 	return func() {
 		b.update(func(b *statusBoard) {
 			b.history.ended()
 			b.role, b.term, b.leader, b.leading, b.since = RoleNone, 0, nil, nil, time.Now()
 			b.waiting = errors.New("the last term has just ended")
+			b.sight = follower.Sight{}
 		})
 	}
 }
@@ -187,6 +196,7 @@ func (b *statusBoard) read() (st Status, l *leadership, changed <-chan struct{},
 		PID: os.Getpid(), Build: build.Version(),
 		Name: b.c.name, Address: b.c.address, Role: b.role, Since: b.since, Term: b.term,
 		LeaderPID: int(b.leader.GetPid()), LeaderAddress: b.leader.GetAddress(),
+		BlindSince: b.sight.Since, BlindReason: b.sight.Reason,
 	}
 	if b.waiting != nil {
 		st.Waiting = b.waiting.Error()
@@ -247,8 +257,8 @@ func (c *Client) leaseTrouble() string {
 }
 
 // StatusChanges yields the present status and then a new one whenever the
-// role, the term, the leader or what is waited for has changed, until ctx ends
-// or the client is closed; the last one is that of the closed client. A loop
+// role, the term, the leader, what is waited for or whether the leader is blind
+// has changed, until ctx ends or the client is closed; the last one is that of the closed client. A loop
 // that is slow misses statuses in between, never the newest one.
 func (c *Client) StatusChanges(ctx context.Context) iter.Seq[Status] {
 	return func(yield func(Status) bool) {

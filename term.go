@@ -15,6 +15,8 @@ type termBook struct {
 	leader   []byte     // instance that led in it
 	lost     bool       // the session with it has ended
 	yieldEnd time.Time  // until then others go first
+	blind    bool       // this client gave way because it did not reach the upstream
+	vacant   time.Time  // since when it has had no leader
 }
 
 // next returns the term of a leadership that this client begins by itself.
@@ -36,7 +38,7 @@ func (t *termBook) saw(term uint64, leader []byte) {
 func (t *termBook) lose() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lost = true
+	t.lost, t.vacant = true, time.Now()
 }
 
 func (t *termBook) known() (term uint64, leader []byte, lost bool) {
@@ -46,14 +48,46 @@ func (t *termBook) known() (term uint64, leader []byte, lost bool) {
 }
 
 // yield leaves the leadership to others for a while.
-func (t *termBook) yield() {
+func (t *termBook) yield() { t.yieldFor(yieldTime) }
+
+func (t *termBook) yieldFor(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.yieldEnd = time.Now().Add(yieldTime)
+	if end := time.Now().Add(d); end.After(t.yieldEnd) {
+		t.yieldEnd = end
+	}
 }
 
 func (t *termBook) yielding() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return time.Now().Before(t.yieldEnd)
+}
+
+// turnBlind notes that this client gives way because it does not reach the
+// upstream.
+func (t *termBook) turnBlind() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.blind, t.vacant = true, time.Now()
+}
+
+func (t *termBook) see() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.blind = false
+}
+
+func (t *termBook) isBlind() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.blind
+}
+
+// vacantFor returns for how long this client, which has no leader, has had
+// none.
+func (t *termBook) vacantFor() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Since(t.vacant)
 }

@@ -45,9 +45,11 @@ type Node struct {
 	*clusterclient.Client
 
 	host    *Host
+	up      *Upstream
 	mu      sync.Mutex // guards what follows
 	conns   []*connection
 	killed  bool
+	blind   error
 	closing sync.WaitGroup
 }
 
@@ -70,8 +72,8 @@ func (c *Cluster) TryStart(name string, opts ...clusterclient.Option) (*Node, er
 
 // TryStartAs is TryStart in a process of the user uid.
 func (c *Cluster) TryStartAs(uid int, name string, opts ...clusterclient.Option) (*Node, error) {
-	n := &Node{host: c.Network.HostOf(uid)}
-	all := []clusterclient.Option{clusterclient.WithNetwork(n.host), clusterclient.WithUpstream(n.open(c.up))}
+	n := &Node{host: c.Network.HostOf(uid), up: c.up}
+	all := []clusterclient.Option{clusterclient.WithNetwork(n.host), clusterclient.WithUpstream(n.open)}
 	client, err := clusterclient.Create(name, Port, slices.Concat(all, c.opts, opts)...)
 	if err != nil {
 		return nil, err
@@ -143,28 +145,62 @@ func (n *Node) Freeze() { n.host.Freeze() }
 // Thaw lets the process go on, as SIGCONT does.
 func (n *Node) Thaw() { n.host.Thaw() }
 
+// Blind keeps the process, and no other one, from reaching the upstream: what
+// it asks of it fails with err, as do its watches, until Blind is called with
+// nil.
+func (n *Node) Blind(err error) {
+	n.mu.Lock()
+	n.blind = err
+	conns := slices.Clone(n.conns)
+	n.mu.Unlock()
+	for _, c := range conns {
+		c.turnBlind(err)
+	}
+}
+
+// Reach connects to the upstream, as the probe of
+// clusterclient.WithResignWhenBlind does, and returns why that fails.
+func (n *Node) Reach(ctx context.Context) error {
+	if err := n.isBlind(); err != nil {
+		return err
+	}
+	opened, err := n.up.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = opened.Close() }()
+	return opened.(*connection).Probe(ctx)
+}
+
+func (n *Node) isBlind() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.blind
+}
+
 func (n *Node) isKilled() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.killed
 }
 
-// open connects to up in a way that Kill can cut.
-func (n *Node) open(up *Upstream) func(context.Context) (leader.Upstream, error) {
-	return func(ctx context.Context) (leader.Upstream, error) {
-		opened, err := up.Open(ctx)
-		if err != nil {
-			return nil, err
-		}
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.killed {
-			_ = opened.Close()
-			return nil, ErrKilled
-		}
-		n.conns = append(n.conns, opened.(*connection))
-		return opened, nil
+// open connects to the upstream in a way that Kill and Blind can cut.
+func (n *Node) open(ctx context.Context) (leader.Upstream, error) {
+	if err := n.isBlind(); err != nil {
+		return nil, err
 	}
+	opened, err := n.up.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.killed {
+		_ = opened.Close()
+		return nil, ErrKilled
+	}
+	n.conns = append(n.conns, opened.(*connection))
+	return opened, nil
 }
 
 func (c *Cluster) close() {

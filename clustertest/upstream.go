@@ -261,11 +261,13 @@ type connection struct {
 	u        *Upstream
 	watchers map[*watcher]struct{} // guarded by u.mu, as is closed
 	closed   error
+	blind    error // nothing gets through
 }
 
 var (
 	_ leader.Upstream  = (*connection)(nil)
 	_ leader.Getter    = (*connection)(nil)
+	_ leader.Prober    = (*connection)(nil)
 	_ leader.Publisher = (*connection)(nil)
 	_ leader.Registrar = (*connection)(nil)
 	_ leader.Service   = (*connection)(nil)
@@ -304,8 +306,8 @@ func (c *connection) Watch(ctx context.Context, key string, sink func(leader.Upd
 func (c *connection) watch(key string) (*watcher, error) {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if c.closed != nil {
-		return nil, c.closed
+	if err := cmp.Or(c.closed, c.blind); err != nil {
+		return nil, err
 	}
 	c.u.watches[key]++
 	w := &watcher{key: key, bell: make(chan struct{}, 1)}
@@ -326,11 +328,8 @@ func (c *connection) unwatch(w *watcher) {
 func (c *connection) take(w *watcher) ([]leader.Update, error) {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if c.closed != nil {
-		return nil, c.closed
-	}
-	if c.u.watchErr != nil {
-		return nil, c.u.watchErr
+	if err := cmp.Or(c.closed, c.blind, c.u.watchErr); err != nil {
+		return nil, err
 	}
 	updates := w.updates
 	w.updates = nil
@@ -341,17 +340,29 @@ func (c *connection) take(w *watcher) ([]leader.Update, error) {
 func (c *connection) Get(_ context.Context, key string) (leader.Update, error) {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.u.watchErr); err != nil {
+	if err := cmp.Or(c.closed, c.blind, c.u.watchErr); err != nil {
 		return leader.Update{}, err
 	}
 	return c.u.valueLocked(key), nil
+}
+
+// Probe fails as watches do, and waits for ctx while they are silent.
+func (c *connection) Probe(ctx context.Context) error {
+	c.u.mu.Lock()
+	err, hung := cmp.Or(c.closed, c.blind, c.u.watchErr), c.u.hung
+	c.u.mu.Unlock()
+	if err == nil && hung {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
 }
 
 // Publish sets the value of key.
 func (c *connection) Publish(_ context.Context, key string, data []byte) error {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.u.publishErr); err != nil {
+	if err := cmp.Or(c.closed, c.blind, c.u.publishErr); err != nil {
 		return err
 	}
 	c.u.version++
@@ -363,7 +374,7 @@ func (c *connection) Publish(_ context.Context, key string, data []byte) error {
 func (c *connection) Register(_ context.Context, r leader.Registration) error {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.u.registerErr); err != nil {
+	if err := cmp.Or(c.closed, c.blind, c.u.registerErr); err != nil {
 		return err
 	}
 	c.u.registrations[RegistrationID{r.Owner.Instance, r.ID}] = r
@@ -375,7 +386,7 @@ func (c *connection) Register(_ context.Context, r leader.Registration) error {
 func (c *connection) Deregister(_ context.Context, r leader.Registration) error {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.u.registerErr); err != nil {
+	if err := cmp.Or(c.closed, c.blind, c.u.registerErr); err != nil {
 		return err
 	}
 	delete(c.u.registrations, RegistrationID{r.Owner.Instance, r.ID})
@@ -387,6 +398,16 @@ func (c *connection) Deregister(_ context.Context, r leader.Registration) error 
 func (c *connection) Close() error {
 	c.end(errors.New("clustertest: connection closed"))
 	return nil
+}
+
+// turnBlind makes nothing get through, until it is called with nil.
+func (c *connection) turnBlind(err error) {
+	c.u.mu.Lock()
+	defer c.u.mu.Unlock()
+	c.blind = err
+	for w := range c.watchers {
+		w.ring()
+	}
 }
 
 func (c *connection) end(err error) {

@@ -36,6 +36,8 @@ type Link struct {
 	Close     func()                   // makes Stream's methods return
 	CloseSend func() error             // says that nothing more will be sent
 	Term      func(uint64)             // called when the term has grown
+	Sight     func(Sight)              // called when that has changed; may be nil
+	Named     func(successor []byte)   // called when the leader that leaves has named one; may be nil
 
 	// Direct, if not nil, returns a function that calls go through instead of
 	// Stream; replies go to the function it is given. See leader.Leader.Direct.
@@ -138,6 +140,10 @@ func (d *Driver) LastBeat() time.Time {
 	}
 	return l.silence.last()
 }
+
+// TakeCrowd returns how many sessions the last leader had when it was heard
+// last, and 0 from then on, until there is another one.
+func (d *Driver) TakeCrowd() int { return int(d.f.crowd.Swap(0)) }
 
 // Newest returns the newest value known of key.
 func (d *Driver) Newest(key string) (Value, bool) {

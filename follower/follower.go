@@ -30,6 +30,10 @@ type Config struct {
 	CallTimeout time.Duration // of calls without a deadline
 	StaleAfter  time.Duration // silence of a leader that makes values stale
 	Logger      hclog.Logger
+
+	// Probe tells the leader whether this process could reach the upstream;
+	// nil in one that is not asked.
+	Probe func(context.Context) error
 }
 
 // A Follower subscribes, invokes, publishes and registers through whichever
@@ -42,6 +46,7 @@ type Follower struct {
 
 	state atomic.Pointer[linkState] // never nil; changed with mu held
 	ids   atomic.Uint64             // of requests and registrations
+	crowd atomic.Uint32             // sessions that the newest leader had when it was heard last
 	ends  callEnds
 
 	resyncs atomic.Uint64

@@ -23,6 +23,7 @@ type key struct {
 	value   Value     // with the freshness that the leader told
 	serial  uint64    // counts values that differ from the one before
 	told    *link     // the link on which value was last confirmed
+	toldIn  uint64    // sight.lost of that link then
 	trouble error     // why there is no first value yet
 	keepers int       // subscriptions with KeepOnEmpty
 	kept    *Value    // the newest one before the upstream had nothing; nil unless there are keepers
@@ -100,7 +101,7 @@ func (k *key) take(l *link, v *wire.Value) {
 		k.value.Data, k.value.Version, k.value.Deleted = v.Data(), string(v.Version), v.Deleted
 		k.content = wire.Content(k.value.Version, k.value.Deleted, k.value.Data)
 	}
-	k.has, k.told, k.trouble = true, l, nil
+	k.has, k.told, k.toldIn, k.trouble = true, l, l.sight.Load().lost, nil
 	k.value.Revision = v.Revision
 	k.value.setFreshness(v.Freshness)
 	k.countLocked(l)
@@ -119,7 +120,7 @@ func (k *key) takeState(l *link, s *clusterclientv1.State) {
 		k.value.Revision = rev
 	}
 	k.value.setFreshness(s.GetFreshness())
-	k.told = l
+	k.told, k.toldIn = l, l.sight.Load().lost
 	k.countLocked(l)
 	k.wakeLocked()
 }
@@ -147,6 +148,8 @@ func (k *key) valueLocked() Value {
 		if since, silent := st.link.silence.silent(); silent {
 			v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: errors.New("the leader, " + st.link.String() + ", is silent")}
 			v.setStale(since)
+		} else {
+			st.link.sight.Load().doubt(&v, k.toldIn, st.link)
 		}
 	}
 	return v

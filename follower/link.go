@@ -36,7 +36,10 @@ type link struct {
 	silence silence
 	term    atomic.Uint64
 	onTerm  func(uint64)
-	held    wire.Checksum // of all keys
+	held    wire.Checksum         // of all keys
+	sight   atomic.Pointer[sight] // never nil; changed by receive alone
+	onSight func(Sight)           // may be nil, as is onNamed
+	onNamed func(successor []byte)
 
 	doubt doubt // of the goroutine that handles frames
 
@@ -60,6 +63,8 @@ func newLink(f *Follower, lk Link) *link {
 		l.idempotent[m] = true
 	}
 	l.term.Store(lk.Welcome.GetTerm())
+	l.onSight, l.onNamed = lk.Sight, lk.Named
+	l.sight.Store(&sight{})
 	l.ctx, l.lose = context.WithCancelCause(context.Background())
 	l.silence.start(f)
 	l.w = wire.NewRequestWriter(lk.Stream, l.pull)
@@ -126,10 +131,15 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 			l.onTerm(t)
 		}
 		l.compare(k.Heartbeat.GetTold())
+		l.takeSight(k.Heartbeat.GetBlindness())
+		l.f.crowd.Store(k.Heartbeat.GetFollowers())
 	case *clusterclientv1.ResponseFrame_Leaving:
 		reason := k.Leaving.GetReason()
 		l.leaves.Store(&reason)
 		l.leaving.Store(true)
+		if successor := k.Leaving.GetSuccessor(); len(successor) > 0 && l.onNamed != nil {
+			l.onNamed(successor)
+		}
 		if k.Leaving.GetLast() {
 			l.w.Finish() // what is queued later was certainly not started
 		}
@@ -141,6 +151,8 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		l.f.withKey(k.Progress.GetKey(), func(key *key) { key.takeProgress(k.Progress) })
 	case *clusterclientv1.ResponseFrame_Inquiry:
 		l.report(k.Inquiry)
+	case *clusterclientv1.ResponseFrame_Probe:
+		l.probe(k.Probe)
 	case *clusterclientv1.ResponseFrame_Record:
 		l.f.record(k.Record)
 	}

@@ -123,6 +123,10 @@ type Upstream struct {
 	Watches   int    `json:"watches"`           // keys watched, each once
 	StaleKeys int    `json:"stale_keys"`        // keys the upstream does not vouch for
 	Trouble   string `json:"trouble,omitempty"` // why, for one of them
+
+	// BlindSince is since when the leader has not reached it at all, for the
+	// reason Trouble; zero while it does.
+	BlindSince time.Time `json:"blind_since,omitzero"`
 }
 
 // A Method is one that the leader's upstream registered, and how often its

@@ -40,6 +40,10 @@ type Watch struct {
 	State    string `json:"state"`
 	Failures uint64 `json:"failures,omitempty"` // how often it has ended by itself
 	Trouble  string `json:"trouble,omitempty"`
+
+	// BlindSince is since when the leader has not reached the upstream at all;
+	// zero while it does.
+	BlindSince time.Time `json:"blind_since,omitzero"`
 }
 
 // A Key is one key as its leader sees it.

@@ -22,6 +22,9 @@ func (l *Leader) Inspect() inspect.Leadership {
 		Methods: st.Methods, OnewayFailed: st.OnewayFailed, Refused: st.Refused,
 		Updates: st.Updates, WatchFailures: st.WatchFailures, Sent: st.Sent, Conflated: st.Conflated,
 	}
+	if since, reason := l.Sight(); !since.IsZero() {
+		report.Upstream.BlindSince, report.Upstream.Trouble = since, reason
+	}
 	for _, s := range l.allSessions() {
 		report.Followers = append(report.Followers, s.inspect())
 	}
@@ -52,6 +55,7 @@ func (l *Leader) Explain(name string) inspect.Explanation {
 		return e
 	}
 	k.explain(&e)
+	e.Watch.BlindSince, _ = l.Sight()
 	slices.SortFunc(e.Subscribers, func(a, b inspect.Subscriber) int {
 		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Instance, b.Instance))
 	})

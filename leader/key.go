@@ -256,7 +256,7 @@ func (k *key) report(u Update) {
 	for _, g := range k.groups {
 		g.reportedLocked(news)
 	}
-	k.setStateLocked(false, "")
+	k.setStateLocked(false, "", time.Now())
 }
 
 // fail notes that the upstream does not vouch for the value any more. It
@@ -264,14 +264,26 @@ func (k *key) report(u Update) {
 func (k *key) fail(reason string) (news bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.failLocked(reason, time.Now())
+}
+
+func (k *key) failLocked(reason string, at time.Time) (news bool) {
 	defer k.answerLocked()
 	k.resortLocked()
 	if k.over != nil {
 		return k.over.fail(clean(reason))
 	}
 	news = !k.stale || k.reason != reason
-	k.setStateLocked(true, reason)
+	k.setStateLocked(true, reason, at)
 	return news
+}
+
+// lose notes that the leader has been blind since at. It returns false when
+// the upstream did not vouch for the value anyway.
+func (k *key) lose(reason string, at time.Time) (news bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.vouchedLocked() && k.failLocked(reason, at)
 }
 
 // answerLocked answers those who wait for the first word from the upstream.
@@ -283,12 +295,12 @@ func (k *key) answerLocked() {
 	k.waiting = nil
 }
 
-func (k *key) setStateLocked(stale bool, reason string) {
+func (k *key) setStateLocked(stale bool, reason string, at time.Time) {
 	if k.stale == stale && k.reason == reason {
 		return
 	}
 	if k.stale != stale {
-		k.since = time.Now()
+		k.since = at
 	}
 	k.stale, k.reason = stale, clean(reason)
 	k.changedLocked()

@@ -2,8 +2,8 @@
 // owns the [Upstream], watches each key once, hands the newest values to every
 // follower and runs the methods that followers invoke.
 //
-// Adapters implement [Upstream] and, where they can do more, [Publisher],
-// [Registrar] and [Service]. [Leader] itself is driven by package
+// Adapters implement [Upstream] and, where they can do more, [Getter], [Prober],
+// [Publisher], [Registrar] and [Service]. [Leader] itself is driven by package
 // clusterclient; programs have no use for it.
 package leader
 
@@ -90,6 +90,7 @@ type Leader struct {
 	regs       *registrations
 	trouble    complaint // of watches
 	ramp       ramp
+	sight      sight
 	log        hclog.Logger
 
 	ctx     context.Context // ends with the leadership
@@ -99,6 +100,7 @@ type Leader struct {
 	seq     atomic.Uint64  // of the newest revision
 	failed  atomic.Uint64  // oneway calls that failed
 	term    atomic.Uint64  // changed with mu held
+	present atomic.Int64   // sessions now
 	since   time.Time
 	joined  atomic.Uint64 // sessions so far
 	silent  atomic.Uint64 // watches that were
@@ -122,7 +124,9 @@ type Leader struct {
 	hooks    []func()      // of the program, that are to be called
 	calling  bool          // somebody does
 	absent   bool          // and that is not about to change
-	override map[string]*Override
+
+	successor []byte // instance; nil unless somebody in particular is to lead next
+	override  map[string]*Override
 }
 
 // New starts a leadership on up. It fails, without closing up, when up
@@ -151,6 +155,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.trouble.log, l.ramp.rate = l.log, cfg.Rate
 	l.regs = newRegistrations(l, cfg.Records)
+	l.sight.start(l)
 	l.work.Go(l.beat)
 	if g, ok := up.(Getter); ok && cfg.Reread > 0 {
 		l.work.Go(func() { l.reread(g) })
@@ -204,6 +209,7 @@ func (l *Leader) beat() {
 		case <-tick.C:
 		}
 		_ = l.Stats() // takes every mutex: not in a leader that is deadlocked
+		l.sight.forget()
 		if l.cfg.Beat != nil {
 			l.cfg.Beat()
 		}
@@ -282,6 +288,7 @@ func (l *Leader) admit(s *session) bool {
 		return false
 	}
 	l.sessions[s.id] = s
+	l.present.Add(1)
 	l.links.Add(1)
 	s.welcome(l.term.Load())
 	if l.cfg.Joined != nil && !s.own() {
@@ -290,12 +297,16 @@ func (l *Leader) admit(s *session) bool {
 	if l.up == nil {
 		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(l.absence)})
 	}
+	if l.up == nil || l.sight.blind.Load() {
+		s.dueBeat() // which says so
+	}
 	return true
 }
 
 func (l *Leader) dismiss(s *session, err error) {
 	l.mu.Lock()
 	delete(l.sessions, s.id)
+	l.present.Add(-1)
 	if l.cfg.Left != nil && !s.own() {
 		why := s.why(err)
 		l.tellLocked(func() { l.cfg.Left(s.peer, why) })
@@ -327,8 +338,9 @@ func (l *Leader) Leave(ctx context.Context, reason string) {
 		l.checkDrainedLocked()
 	}
 	l.mu.Unlock()
+	frame := l.leavingFrame(reason, false)
 	for _, s := range l.allSessions() {
-		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(reason)})
+		s.dueLeaving(frame)
 	}
 	select {
 	case <-l.drained:
@@ -377,9 +389,9 @@ func (l *Leader) checkDrainedLocked() {
 // Flush ends every session once what either side had to say has been sent,
 // and returns when all have ended or ctx has.
 func (l *Leader) Flush(ctx context.Context) {
-	all := l.allSessions()
+	all, frame := l.allSessions(), l.leavingFrame(errLeaving.Error(), true)
 	for _, s := range all {
-		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(errLeaving.Error()), Last: true})
+		s.dueLeaving(frame)
 	}
 	for _, s := range all {
 		select {

@@ -56,7 +56,8 @@ func (l *Leader) reread(g Getter) {
 		}
 		for _, k := range suspects {
 			if k.differs(g) {
-				k.watchAnew()
+				k.l.silent.Add(1)
+				k.watchAnew(errSilentWatch)
 			}
 		}
 	}
@@ -112,13 +113,11 @@ func (k *key) get(g Getter) (u Update, err error) {
 	return g.Get(ctx, k.name)
 }
 
-// watchAnew ends the watch that is under way; another one follows. The
-// complaint of watches that fail tells of it.
-func (k *key) watchAnew() {
-	k.l.silent.Add(1)
+// watchAnew ends the watch that is under way, for reason; another one follows.
+func (k *key) watchAnew(reason error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.endWatch != nil {
-		k.endWatch(errSilentWatch)
+		k.endWatch(reason)
 	}
 }

@@ -104,6 +104,7 @@ func (l *Leader) Absent(reason string) {
 		k.fail(reason)
 	}
 	for _, s := range l.allSessions() {
+		s.dueBeat()
 		s.dueLeaving(&clusterclientv1.Leaving{Reason: clean(reason)})
 	}
 }

@@ -33,6 +33,7 @@ type session struct {
 	cancel    context.CancelCauseFunc
 	ended     chan struct{}
 	answers   bool // understands inquiries
+	probes    bool // can tell whether it could reach the upstream
 	shard     int  // of the leader's tallies
 	conflated atomic.Uint64
 	told      wire.Checksum // of what the follower should have
@@ -48,6 +49,8 @@ type session struct {
 	inquiries   map[uint64]chan []byte // under way; each channel has one slot
 	nextInquiry uint64
 	unanswered  int // inquiries
+	probeID     uint64
+	probed      chan *clusterclientv1.Probed // for the answer to the last probe; nil when that has come
 	records     map[*registration]*recordDue
 	tasks       map[uint64]*task // handed over, not acknowledged
 	nextTask    uint64
@@ -70,7 +73,7 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 		subs:  make(map[string]*sub),
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
 		tasks: make(map[uint64]*task), inquiries: make(map[uint64]chan []byte),
-		answers: canAnswer(hello), shard: int(l.joined.Add(1) % tallyShards),
+		answers: canAnswer(hello), probes: canProbe(hello), shard: int(l.joined.Add(1) % tallyShards),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
@@ -135,6 +138,8 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.acknowledge(k.Ack.GetIds())
 	case *clusterclientv1.RequestFrame_Finding:
 		s.takeFinding(k.Finding)
+	case *clusterclientv1.RequestFrame_Probed:
+		s.takeProbed(k.Probed)
 	case *clusterclientv1.RequestFrame_Cancel:
 		s.cancelCall(k.Cancel.GetId())
 	case *clusterclientv1.RequestFrame_Publish:
@@ -258,7 +263,7 @@ func (s *session) pullControl(b *wire.Batch) {
 // heartbeat returns what the follower is to hear now. The wishes are looked at
 // before what they change.
 func (s *session) heartbeat() *clusterclientv1.Heartbeat {
-	f := &clusterclientv1.Heartbeat{Term: s.l.Term()}
+	f := s.l.heartbeat()
 	if wishes := s.wishes.Load(); !s.refused.Load() {
 		f.Told = s.told.ToProto(wishes)
 	}

@@ -10,8 +10,8 @@ import (
 // to clusterclient.WithUpstream returns. Its methods are called from several
 // goroutines at once.
 //
-// An Upstream that can do more implements [Getter], [Publisher], [Registrar] or
-// [Service] as well.
+// An Upstream that can do more implements [Getter], [Prober], [Publisher],
+// [Registrar] or [Service] as well.
 type Upstream interface {
 	// Watch reports the value that key has now, and then each change of it,
 	// by calling sink, until ctx ends. A key that does not exist is reported
@@ -50,6 +50,18 @@ type Getter interface {
 	// Get returns the value that key has now; one that does not exist as
 	// deleted. Version is as Watch would report it.
 	Get(ctx context.Context, key string) (Update, error)
+}
+
+// A Prober is an [Upstream] that can tell whether what is behind it answers.
+// Without one the leader knows only from its watches that it has lost the
+// upstream: when every one of them has failed.
+type Prober interface {
+	// Probe returns nil when the upstream has answered, even if the answer is
+	// no, and else what is in the way. It asks over the connection that the
+	// watches use. The leader calls it every five seconds, soon after a watch
+	// has failed, and once a second while it fails; ctx ends after three. When
+	// it fails, every watch is ended and begun anew.
+	Probe(ctx context.Context) error
 }
 
 // A Publisher is an [Upstream] that can write.

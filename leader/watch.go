@@ -14,6 +14,7 @@ import (
 func (k *key) watch(ctx context.Context) {
 	retry := backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}
 	for ctx.Err() == nil {
+		seen := k.l.sight.seen()
 		err := k.watchInTurn(ctx, retry.Reset)
 		if ctx.Err() != nil {
 			return
@@ -25,7 +26,8 @@ func (k *key) watch(ctx context.Context) {
 		if k.fail(err.Error()) {
 			k.l.trouble.note(k.name, err)
 		}
-		_ = retry.Wait(ctx)
+		k.l.sight.failed(err.Error())
+		pause(ctx, &retry, seen)
 	}
 }
 
@@ -64,8 +66,8 @@ func (k *key) watchUntil(ctx context.Context, reported func()) error {
 	k.endWatch = end
 	k.mu.Unlock()
 	err := k.watchOnce(watching, reported)
-	if cause := context.Cause(watching); errors.Is(cause, errSilentWatch) {
-		return cause
+	if ctx.Err() == nil && watching.Err() != nil {
+		return context.Cause(watching)
 	}
 	return err
 }
@@ -96,7 +98,9 @@ func (k *key) watchOnce(ctx context.Context, reported func()) (err error) {
 		defer mu.Unlock()
 		if !over && ctx.Err() == nil && k.l.mayAct() == nil {
 			reported()
+			k.l.sight.reported() // first, so that followers hear of that first
 			k.report(u)
+			k.l.sight.reported() // it may have turned blind for want of this one
 		}
 	})
 }

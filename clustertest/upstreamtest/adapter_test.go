@@ -152,6 +152,19 @@ func (a *adapter) previous(key string, u leader.Update) leader.Update {
 	return old
 }
 
+func (a *adapter) Probe(ctx context.Context) error {
+	err := a.c.note(ctx, func() {})
+	switch {
+	case a.is(probeHidesOutage):
+		return nil
+	case a.is(probeFails):
+		return errors.New("not permitted")
+	case a.is(probeStaysDown) && a.c.outages.Load() > 0:
+		return errDown
+	}
+	return err
+}
+
 func (a *adapter) Publish(ctx context.Context, key string, data []byte) error {
 	if !a.is(keepsPublished) {
 		data = bytes.Clone(data)

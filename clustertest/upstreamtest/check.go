@@ -34,6 +34,7 @@ var checks = []check{
 	{"RestartCompacted", checkRestartCompacted},
 	{"WatchDuringOutage", checkWatchDuringOutage},
 	{"EndDuringOutage", checkEndDuringOutage},
+	{"Probe", checkProbe},
 	{"Publish", checkPublish},
 	{"PublishFails", checkPublishFails},
 	{"Register", checkRegister},

@@ -36,6 +36,9 @@ const (
 	compactedSilent    fault = "goes silent when it is compacted"
 	downSilent         fault = "goes silent when the upstream goes away"
 	hangsWhenDown      fault = "never returns once the upstream was down"
+	probeFails         fault = "fails in Probe"
+	probeHidesOutage   fault = "hides from Probe that the upstream is down"
+	probeStaysDown     fault = "does not find back in Probe"
 	publishesLate      fault = "acknowledges before it writes"
 	keepsPublished     fault = "keeps the caller's data"
 	publishHidesError  fault = "hides that Publish failed"
@@ -89,6 +92,9 @@ func TestFaults(t *testing.T) {
 		{downSilent, "Restart", "after 30s"},
 		{hangsWhenDown, "WatchDuringOutage", "reported nothing after 30s"},
 		{hangsWhenDown, "EndDuringOutage", "did not return within 5s of its context's end"},
+		{probeFails, "Probe", "Probe = not permitted"},
+		{probeHidesOutage, "Probe", "Probe of an upstream that is down = nil"},
+		{probeStaysDown, "Probe", "30s after the upstream has come back"},
 		{publishesLate, "Publish", `the upstream has deleted for "upstreamtest.publish"`},
 		{keepsPublished, "Publish", `the upstream has "\x00`},
 		{publishHidesError, "PublishFails", "Publish with a context that had ended = nil"},
@@ -132,6 +138,7 @@ func TestFaults(t *testing.T) {
 // TestSkips shows that an adapter which cannot do something is not blamed.
 func TestSkips(t *testing.T) {
 	for _, tt := range []struct{ check, want string }{
+		{"Probe", "the upstream is no Prober"},
 		{"Publish", "the upstream is no Publisher"},
 		{"Register", "the upstream is no Registrar"},
 		{"Restart", "the harness is no Restarter"},

@@ -202,6 +202,9 @@ func (d *doctor) orDepose(n inspect.Name) string {
 func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
 	if u := l.Upstream; !u.Open {
 		d.find(levelError, "upstream", n.Name, peer(n.Leader)+" leads without an upstream: "+u.Trouble, "mend the upstream or the way to it; until then everybody goes on with the last known values, marked stale")
+	} else if !u.BlindSince.IsZero() {
+		d.find(levelError, "blind", n.Name, fmt.Sprintf("%s leads, and has not reached the upstream for %s: %s", peer(n.Leader), age(u.BlindSince, time.Now()), u.Trouble),
+			"mend the upstream or the way to it, or, if another process reaches it, clusterctl resign; until then everybody goes on with the last known values, marked stale")
 	} else if u.StaleKeys > 0 {
 		level := levelWarning
 		if u.StaleKeys == u.Watches {

@@ -54,6 +54,9 @@ func (a *app) chain(e inspect.Explanation) {
 		return
 	}
 	a.print("upstream  %s%s\n", a.styled(watchCell(e.Watch)), because(e.Watch.Trouble))
+	if since := e.Watch.BlindSince; !since.IsZero() {
+		a.print("          %s\n", a.style.set("the leader has not reached it for "+age(since, now), bad))
+	}
 	if e.Watch.State == inspect.Unwatched {
 		a.print("          nobody on this host subscribes to the key\n")
 		return

@@ -114,6 +114,8 @@ func upstreamCell(u inspect.Upstream) cell {
 	switch {
 	case !u.Open:
 		return cell{"not open: " + u.Trouble, bad}
+	case !u.BlindSince.IsZero():
+		return cell{"blind: " + u.Trouble, bad}
 	case u.StaleKeys == 0:
 		return cell{"fresh", good}
 	case u.StaleKeys < u.Watches:

@@ -36,6 +36,9 @@ const (
 	// FeatureInquiry is the feature, in Hello, of answering inquiries.
 	FeatureInquiry = "inquiry"
 
+	// FeatureProbe is the feature, in Hello, of answering probes.
+	FeatureProbe = "probe"
+
 	// AnsweredKey is the trailer that a leader sets on each stream it ended
 	// itself. Where it is missing, the leader was lost.
 	AnsweredKey = "clusterclient-answered"

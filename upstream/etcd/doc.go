@@ -31,6 +31,11 @@
 // the revision went back because etcd was restored from a backup, each Watch
 // returns with an error, and the leader's next Watch begins anew.
 //
+// For a leader that gives way when it does not reach etcd and another process
+// does, [Reach] is the probe of clusterclient.WithResignWhenBlind:
+//
+//	clusterclient.WithResignWhenBlind(30*time.Second, etcd.Reach(config, etcd.WithPrefix("/app/")))
+//
 // # Registrations
 //
 // A registration is a key bound to a lease, one for the whole adapter, which

@@ -43,20 +43,58 @@ func (u *Upstream) keepInReach() {
 	}
 }
 
-// probe makes etcd agree on a read. That it agrees not to let us read is an
-// answer too.
+// Probe returns nil when etcd has agreed on a read, over the connection that
+// the watches use. That it agrees not to let us read is an answer too.
+func (u *Upstream) Probe(ctx context.Context) error {
+	if u.life.Err() != nil {
+		return fmt.Errorf("etcd: probe: %w", errClosed)
+	}
+	if _, err := ask(ctx, u.client, u.opts.prefix); err != nil {
+		return fmt.Errorf("etcd: probe: %w", err)
+	}
+	return nil
+}
+
+// Reach returns a probe for clusterclient.WithResignWhenBlind: it connects as
+// config says, makes etcd agree on a read, and disconnects. Give it the config
+// and the prefix of the [Upstream].
+func Reach(config clientv3.Config, opts ...Option) func(context.Context) error {
+	prefix := newOptions(opts).prefix
+	return func(ctx context.Context) (err error) {
+		client, err := clientv3.New(config)
+		if err != nil {
+			return fmt.Errorf("etcd: reach: %w", err)
+		}
+		defer func() { err = errors.Join(err, client.Close()) }()
+		if _, err := ask(ctx, client, prefix); err != nil {
+			return fmt.Errorf("etcd: reach: %w", err)
+		}
+		return nil
+	}
+}
+
+// ask makes etcd agree on a read, and returns its revision; 0 when it agrees
+// not to let us read.
+func ask(ctx context.Context, client *clientv3.Client, prefix string) (revision int64, err error) {
+	resp, err := client.Get(ctx, prefix+probeKey, clientv3.WithCountOnly())
+	switch {
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	return resp.Header.GetRevision(), nil
+}
+
+// probe makes etcd agree on a read, and notes how far it has come.
 func (u *Upstream) probe() error {
 	ctx, cancel := context.WithTimeout(u.life, u.pace.timeout)
 	defer cancel()
 	before := u.revision.Load()
-	resp, err := u.client.Get(ctx, u.opts.prefix+probeKey, clientv3.WithCountOnly())
-	if errors.Is(err, rpctypes.ErrPermissionDenied) {
-		return nil
-	}
-	if err != nil {
+	now, err := ask(ctx, u.client, u.opts.prefix)
+	if err != nil || now == 0 {
 		return err
 	}
-	now := resp.Header.GetRevision()
 	if now < before {
 		// A watch from a revision that is yet to come would wait for it in
 		// silence.

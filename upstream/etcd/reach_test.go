@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/clusterclient/clusterclient/leader"
 	"github.com/clusterclient/clusterclient/upstream/etcd"
 )
 
@@ -139,4 +141,28 @@ func (p *proxy) pass(to io.Writer, from io.Reader) {
 			return
 		}
 	}
+}
+
+// TestProbe asks over the adapter's connection and over one of its own.
+func TestProbe(t *testing.T) {
+	s := newServer(t)
+	up := etcd.New(s.client(), etcd.WithPrefix("/test/"))
+	defer up.Close()
+	var _ leader.Prober = up
+	reach := etcd.Reach(clientv3.Config{Endpoints: s.client().Endpoints(), Logger: zap.NewNop()}, etcd.WithPrefix("/test/"))
+	probe := func(ask func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		return ask(ctx)
+	}
+	require.NoError(t, probe(up.Probe))
+	require.NoError(t, probe(reach))
+	require.NoError(t, s.Stop(t.Context()))
+	require.ErrorContains(t, probe(up.Probe), "etcd: probe: ")
+	require.ErrorContains(t, probe(reach), "etcd: reach: ")
+	require.NoError(t, s.Start(t.Context()))
+	require.NoError(t, probe(reach))
+	require.Eventually(t, func() bool { return probe(up.Probe) == nil }, soon, 10*time.Millisecond)
+	require.NoError(t, up.Close())
+	require.ErrorContains(t, probe(up.Probe), "closed")
 }

@@ -39,6 +39,7 @@ type Upstream struct {
 var (
 	_ leader.Upstream  = (*Upstream)(nil)
 	_ leader.Getter    = (*Upstream)(nil)
+	_ leader.Prober    = (*Upstream)(nil)
 	_ leader.Publisher = (*Upstream)(nil)
 	_ leader.Registrar = (*Upstream)(nil)
 	_ leader.Service   = (*Upstream)(nil)

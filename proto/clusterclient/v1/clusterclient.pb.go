@@ -276,6 +276,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Chunk
 	//	*RequestFrame_Finding
 	//	*RequestFrame_Restate
+	//	*RequestFrame_Probed
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,6 +436,15 @@ func (x *RequestFrame) GetRestate() *Restate {
 	return nil
 }
 
+func (x *RequestFrame) GetProbed() *Probed {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Probed); ok {
+			return x.Probed
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -505,6 +515,11 @@ type RequestFrame_Restate struct {
 	Restate *Restate `protobuf:"bytes,21,opt,name=restate,proto3,oneof"`
 }
 
+type RequestFrame_Probed struct {
+	// probed answers a probe.
+	Probed *Probed `protobuf:"bytes,30,opt,name=probed,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -531,6 +546,8 @@ func (*RequestFrame_Finding) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Restate) isRequestFrame_Kind() {}
 
+func (*RequestFrame_Probed) isRequestFrame_Kind() {}
+
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -553,6 +570,7 @@ type ResponseFrame struct {
 	//	*ResponseFrame_Record
 	//	*ResponseFrame_Chunk
 	//	*ResponseFrame_Inquiry
+	//	*ResponseFrame_Probe
 	Kind          isResponseFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -730,6 +748,15 @@ func (x *ResponseFrame) GetInquiry() *Inquiry {
 	return nil
 }
 
+func (x *ResponseFrame) GetProbe() *Probe {
+	if x != nil {
+		if x, ok := x.Kind.(*ResponseFrame_Probe); ok {
+			return x.Probe
+		}
+	}
+	return nil
+}
+
 type isResponseFrame_Kind interface {
 	isResponseFrame_Kind()
 }
@@ -810,6 +837,12 @@ type ResponseFrame_Inquiry struct {
 	Inquiry *Inquiry `protobuf:"bytes,20,opt,name=inquiry,proto3,oneof"`
 }
 
+type ResponseFrame_Probe struct {
+	// probe asks whether the follower could reach the upstream; sent to those
+	// that have the feature "probe".
+	Probe *Probe `protobuf:"bytes,30,opt,name=probe,proto3,oneof"`
+}
+
 func (*ResponseFrame_Pending) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Welcome) isResponseFrame_Kind() {}
@@ -839,6 +872,8 @@ func (*ResponseFrame_Record) isResponseFrame_Kind() {}
 func (*ResponseFrame_Chunk) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Inquiry) isResponseFrame_Kind() {}
+
+func (*ResponseFrame_Probe) isResponseFrame_Kind() {}
 
 // Peer is one client in one process.
 type Peer struct {
@@ -952,7 +987,9 @@ type Hello struct {
 	// leader_lost is whether the sender's session with known_leader ended.
 	LeaderLost bool `protobuf:"varint,8,opt,name=leader_lost,json=leaderLost,proto3" json:"leader_lost,omitempty"`
 	// features are names of optional abilities the sender has.
-	Features      []string `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`
+	Features []string `protobuf:"bytes,9,rep,name=features,proto3" json:"features,omitempty"`
+	// yields is whether the sender leaves the leadership to others for now.
+	Yields        bool `protobuf:"varint,10,opt,name=yields,proto3" json:"yields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,6 +1085,13 @@ func (x *Hello) GetFeatures() []string {
 		return x.Features
 	}
 	return nil
+}
+
+func (x *Hello) GetYields() bool {
+	if x != nil {
+		return x.Yields
+	}
+	return false
 }
 
 // Report tells the owner of the port that the sender leads the name that it
@@ -1433,7 +1477,12 @@ type Heartbeat struct {
 	Term uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	// told sums up what the receiver has been told before this; unset by an
 	// older build, and when the receiver was refused a key.
-	Told          *Checksum `protobuf:"bytes,10,opt,name=told,proto3" json:"told,omitempty"`
+	Told *Checksum `protobuf:"bytes,10,opt,name=told,proto3" json:"told,omitempty"`
+	// blindness is set while the leader does not reach its upstream.
+	Blindness *Blindness `protobuf:"bytes,11,opt,name=blindness,proto3" json:"blindness,omitempty"`
+	// followers is how many sessions the leader has, its own among them; 0 from
+	// an older build. When it is gone they spread their next ones accordingly.
+	Followers     uint32 `protobuf:"varint,12,opt,name=followers,proto3" json:"followers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1480,6 +1529,20 @@ func (x *Heartbeat) GetTold() *Checksum {
 		return x.Told
 	}
 	return nil
+}
+
+func (x *Heartbeat) GetBlindness() *Blindness {
+	if x != nil {
+		return x.Blindness
+	}
+	return nil
+}
+
+func (x *Heartbeat) GetFollowers() uint32 {
+	if x != nil {
+		return x.Followers
+	}
+	return 0
 }
 
 // Checksum sums up the keys of a session, whatever their order, for the
@@ -1549,6 +1612,63 @@ func (x *Checksum) GetSum() uint64 {
 	return 0
 }
 
+// Blindness is that a leader does not reach its upstream. Nothing that it has
+// told before counts as fresh then, and afterwards only what it tells anew;
+// overrides are not concerned.
+type Blindness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// since is when that began, in Unix nanoseconds.
+	Since int64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
+	// reason is why.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blindness) Reset() {
+	*x = Blindness{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blindness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blindness) ProtoMessage() {}
+
+func (x *Blindness) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blindness.ProtoReflect.Descriptor instead.
+func (*Blindness) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Blindness) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Blindness) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Leaving announces the end of a leadership. Calls that are under way are
 // answered before the stream ends; new ones are refused as not started.
 type Leaving struct {
@@ -1558,14 +1678,17 @@ type Leaving struct {
 	// last is true once everything is answered. The follower then sends what it
 	// has queued and half-closes the stream; the leader answers that, too, and
 	// ends the stream, so that no request is lost between the two.
-	Last          bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	Last bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// successor, unless empty, is the instance of the candidate that is to lead
+	// next: it reaches the upstream. Others leave it to that one for a moment.
+	Successor     []byte `protobuf:"bytes,10,opt,name=successor,proto3" json:"successor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1700,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[14]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1713,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{14}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Leaving) GetReason() string {
@@ -1607,6 +1730,13 @@ func (x *Leaving) GetLast() bool {
 	return false
 }
 
+func (x *Leaving) GetSuccessor() []byte {
+	if x != nil {
+		return x.Successor
+	}
+	return nil
+}
+
 // Revision orders the values of one key: by term, then by sequence.
 type Revision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1620,7 +1750,7 @@ type Revision struct {
 
 func (x *Revision) Reset() {
 	*x = Revision{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1762,7 @@ func (x *Revision) String() string {
 func (*Revision) ProtoMessage() {}
 
 func (x *Revision) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[15]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1775,7 @@ func (x *Revision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revision.ProtoReflect.Descriptor instead.
 func (*Revision) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{15}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Revision) GetTerm() uint64 {
@@ -1682,7 +1812,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1824,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1837,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{16}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Freshness) GetStale() bool {
@@ -1762,7 +1892,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1904,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +1917,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{17}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Mark) GetRevision() *Revision {
@@ -1836,7 +1966,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1978,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1991,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{18}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Subscribe) GetKey() string {
@@ -1908,7 +2038,7 @@ type GroupMember struct {
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2050,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2063,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{19}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GroupMember) GetName() string {
@@ -1968,7 +2098,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2110,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2123,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{20}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Unsubscribe) GetKey() string {
@@ -2013,7 +2143,7 @@ type Restate struct {
 
 func (x *Restate) Reset() {
 	*x = Restate{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2155,7 @@ func (x *Restate) String() string {
 func (*Restate) ProtoMessage() {}
 
 func (x *Restate) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2168,7 @@ func (x *Restate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restate.ProtoReflect.Descriptor instead.
 func (*Restate) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
 }
 
 // Value is the newest value of a key.
@@ -2062,7 +2192,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2204,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2217,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Value) GetKey() string {
@@ -2147,7 +2277,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2289,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2302,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *State) GetKey() string {
@@ -2214,7 +2344,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2356,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2369,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Task) GetId() uint64 {
@@ -2281,7 +2411,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2423,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2436,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Ack) GetIds() []uint64 {
@@ -2331,7 +2461,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2473,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2486,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Progress) GetKey() string {
@@ -2393,7 +2523,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2535,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2548,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Metadata) GetKey() string {
@@ -2458,7 +2588,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2600,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2613,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2546,7 +2676,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2688,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2701,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -2598,7 +2728,7 @@ type Publish struct {
 
 func (x *Publish) Reset() {
 	*x = Publish{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2740,7 @@ func (x *Publish) String() string {
 func (*Publish) ProtoMessage() {}
 
 func (x *Publish) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2753,7 @@ func (x *Publish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publish.ProtoReflect.Descriptor instead.
 func (*Publish) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Publish) GetId() uint64 {
@@ -2673,7 +2803,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2685,7 +2815,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2698,7 +2828,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Register) GetId() uint64 {
@@ -2754,7 +2884,7 @@ type Deregister struct {
 
 func (x *Deregister) Reset() {
 	*x = Deregister{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2896,7 @@ func (x *Deregister) String() string {
 func (*Deregister) ProtoMessage() {}
 
 func (x *Deregister) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2909,7 @@ func (x *Deregister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deregister.ProtoReflect.Descriptor instead.
 func (*Deregister) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Deregister) GetId() uint64 {
@@ -2840,7 +2970,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2852,7 +2982,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2865,7 +2995,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -2958,7 +3088,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +3100,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +3113,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Record) GetOwner() *Peer {
@@ -3037,7 +3167,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3179,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,7 +3192,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -3112,7 +3242,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3254,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3267,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -3200,7 +3330,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3342,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3355,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -3248,7 +3378,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3260,7 +3390,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3273,7 +3403,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -3303,7 +3433,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3315,7 +3445,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3328,7 +3458,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -3345,6 +3475,116 @@ func (x *Finding) GetReport() []byte {
 	return nil
 }
 
+// Probe asks a candidate whether it could reach the upstream.
+type Probe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is repeated in the answer.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probe) Reset() {
+	*x = Probe{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe) ProtoMessage() {}
+
+func (x *Probe) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe.ProtoReflect.Descriptor instead.
+func (*Probe) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Probe) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Probed answers a probe.
+type Probed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the probe.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// reached is true when the upstream answered.
+	Reached bool `protobuf:"varint,2,opt,name=reached,proto3" json:"reached,omitempty"`
+	// reason is why not.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probed) Reset() {
+	*x = Probed{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probed) ProtoMessage() {}
+
+func (x *Probed) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probed.ProtoReflect.Descriptor instead.
+func (*Probed) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Probed) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Probed) GetReached() bool {
+	if x != nil {
+		return x.Reached
+	}
+	return false
+}
+
+func (x *Probed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // ResignRequest asks a leader to give the leadership up.
 type ResignRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3359,7 +3599,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3611,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3624,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -3412,7 +3652,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3664,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3677,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -3455,7 +3695,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xd8\x05\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x8c\x06\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -3472,8 +3712,9 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"deregister\x12/\n" +
 	"\x05chunk\x18\v \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
 	"\afinding\x18\x14 \x01(\v2\x19.clusterclient.v1.FindingH\x00R\afinding\x125\n" +
-	"\arestate\x18\x15 \x01(\v2\x19.clusterclient.v1.RestateH\x00R\arestateB\x06\n" +
-	"\x04kind\"\xac\x06\n" +
+	"\arestate\x18\x15 \x01(\v2\x19.clusterclient.v1.RestateH\x00R\arestate\x122\n" +
+	"\x06probed\x18\x1e \x01(\v2\x18.clusterclient.v1.ProbedH\x00R\x06probedB\x06\n" +
+	"\x04kind\"\xdd\x06\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
 	"\awelcome\x18\x02 \x01(\v2\x19.clusterclient.v1.WelcomeH\x00R\awelcome\x128\n" +
@@ -3490,7 +3731,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05reply\x18\f \x01(\v2\x17.clusterclient.v1.ReplyH\x00R\x05reply\x122\n" +
 	"\x06record\x18\r \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
 	"\x05chunk\x18\x0e \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
-	"\ainquiry\x18\x14 \x01(\v2\x19.clusterclient.v1.InquiryH\x00R\ainquiryB\x06\n" +
+	"\ainquiry\x18\x14 \x01(\v2\x19.clusterclient.v1.InquiryH\x00R\ainquiry\x12/\n" +
+	"\x05probe\x18\x1e \x01(\v2\x17.clusterclient.v1.ProbeH\x00R\x05probeB\x06\n" +
 	"\x04kind\"\x98\x01\n" +
 	"\x04Peer\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\fR\binstance\x12\x10\n" +
@@ -3499,7 +3741,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\astarted\x18\x04 \x01(\x04R\astarted\x12\x18\n" +
 	"\aprogram\x18\n" +
 	" \x01(\tR\aprogram\x12\x14\n" +
-	"\x05build\x18\v \x01(\tR\x05build\"\x9c\x02\n" +
+	"\x05build\x18\v \x01(\tR\x05build\"\xb4\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -3511,7 +3753,9 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\fknown_leader\x18\a \x01(\fR\vknownLeader\x12\x1f\n" +
 	"\vleader_lost\x18\b \x01(\bR\n" +
 	"leaderLost\x12\x1a\n" +
-	"\bfeatures\x18\t \x03(\tR\bfeatures\"6\n" +
+	"\bfeatures\x18\t \x03(\tR\bfeatures\x12\x16\n" +
+	"\x06yields\x18\n" +
+	" \x01(\bR\x06yields\"6\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"O\n" +
@@ -3534,18 +3778,25 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.clusterclient.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x06holder\x18\x03 \x01(\v2\x16.clusterclient.v1.PeerR\x06holder\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\"O\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\"\xa8\x01\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12.\n" +
 	"\x04told\x18\n" +
-	" \x01(\v2\x1a.clusterclient.v1.ChecksumR\x04told\"H\n" +
+	" \x01(\v2\x1a.clusterclient.v1.ChecksumR\x04told\x129\n" +
+	"\tblindness\x18\v \x01(\v2\x1b.clusterclient.v1.BlindnessR\tblindness\x12\x1c\n" +
+	"\tfollowers\x18\f \x01(\rR\tfollowers\"H\n" +
 	"\bChecksum\x12\x16\n" +
 	"\x06wishes\x18\x01 \x01(\x04R\x06wishes\x12\x12\n" +
 	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x10\n" +
-	"\x03sum\x18\x03 \x01(\x06R\x03sum\"5\n" +
+	"\x03sum\x18\x03 \x01(\x06R\x03sum\"9\n" +
+	"\tBlindness\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"S\n" +
 	"\aLeaving\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\bR\x04last\":\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\x12\x1c\n" +
+	"\tsuccessor\x18\n" +
+	" \x01(\fR\tsuccessor\":\n" +
 	"\bRevision\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x9b\x01\n" +
@@ -3663,7 +3914,13 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"1\n" +
 	"\aFinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
-	"\x06report\x18\x0f \x01(\fR\x06report\"9\n" +
+	"\x06report\x18\x0f \x01(\fR\x06report\"\x17\n" +
+	"\x05Probe\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"J\n" +
+	"\x06Probed\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
+	"\areached\x18\x02 \x01(\bR\areached\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"9\n" +
 	"\rResignRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"$\n" +
@@ -3703,7 +3960,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -3721,99 +3978,105 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Reject)(nil),          // 13: clusterclient.v1.Reject
 	(*Heartbeat)(nil),       // 14: clusterclient.v1.Heartbeat
 	(*Checksum)(nil),        // 15: clusterclient.v1.Checksum
-	(*Leaving)(nil),         // 16: clusterclient.v1.Leaving
-	(*Revision)(nil),        // 17: clusterclient.v1.Revision
-	(*Freshness)(nil),       // 18: clusterclient.v1.Freshness
-	(*Mark)(nil),            // 19: clusterclient.v1.Mark
-	(*Subscribe)(nil),       // 20: clusterclient.v1.Subscribe
-	(*GroupMember)(nil),     // 21: clusterclient.v1.GroupMember
-	(*Unsubscribe)(nil),     // 22: clusterclient.v1.Unsubscribe
-	(*Restate)(nil),         // 23: clusterclient.v1.Restate
-	(*Value)(nil),           // 24: clusterclient.v1.Value
-	(*State)(nil),           // 25: clusterclient.v1.State
-	(*Task)(nil),            // 26: clusterclient.v1.Task
-	(*Ack)(nil),             // 27: clusterclient.v1.Ack
-	(*Progress)(nil),        // 28: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 29: clusterclient.v1.Metadata
-	(*Call)(nil),            // 30: clusterclient.v1.Call
-	(*Cancel)(nil),          // 31: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 32: clusterclient.v1.Publish
-	(*Register)(nil),        // 33: clusterclient.v1.Register
-	(*Deregister)(nil),      // 34: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 35: clusterclient.v1.Reply
-	(*Record)(nil),          // 36: clusterclient.v1.Record
-	(*Chunk)(nil),           // 37: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 38: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 39: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 40: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 41: clusterclient.v1.Finding
-	(*ResignRequest)(nil),   // 42: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 43: clusterclient.v1.ResignResponse
+	(*Blindness)(nil),       // 16: clusterclient.v1.Blindness
+	(*Leaving)(nil),         // 17: clusterclient.v1.Leaving
+	(*Revision)(nil),        // 18: clusterclient.v1.Revision
+	(*Freshness)(nil),       // 19: clusterclient.v1.Freshness
+	(*Mark)(nil),            // 20: clusterclient.v1.Mark
+	(*Subscribe)(nil),       // 21: clusterclient.v1.Subscribe
+	(*GroupMember)(nil),     // 22: clusterclient.v1.GroupMember
+	(*Unsubscribe)(nil),     // 23: clusterclient.v1.Unsubscribe
+	(*Restate)(nil),         // 24: clusterclient.v1.Restate
+	(*Value)(nil),           // 25: clusterclient.v1.Value
+	(*State)(nil),           // 26: clusterclient.v1.State
+	(*Task)(nil),            // 27: clusterclient.v1.Task
+	(*Ack)(nil),             // 28: clusterclient.v1.Ack
+	(*Progress)(nil),        // 29: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 30: clusterclient.v1.Metadata
+	(*Call)(nil),            // 31: clusterclient.v1.Call
+	(*Cancel)(nil),          // 32: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 33: clusterclient.v1.Publish
+	(*Register)(nil),        // 34: clusterclient.v1.Register
+	(*Deregister)(nil),      // 35: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 36: clusterclient.v1.Reply
+	(*Record)(nil),          // 37: clusterclient.v1.Record
+	(*Chunk)(nil),           // 38: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 39: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 40: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 41: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 42: clusterclient.v1.Finding
+	(*Probe)(nil),           // 43: clusterclient.v1.Probe
+	(*Probed)(nil),          // 44: clusterclient.v1.Probed
+	(*ResignRequest)(nil),   // 45: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 46: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
 	5,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
 	7,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
 	8,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
-	20, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
-	22, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	27, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	30, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	31, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	32, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	33, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	34, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	37, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	41, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
-	23, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	9,  // 15: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 16: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 17: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 18: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 19: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 20: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	16, // 21: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	24, // 22: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	25, // 23: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	26, // 24: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	28, // 25: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	35, // 26: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	36, // 27: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	37, // 28: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	40, // 29: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	6,  // 30: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 31: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 32: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 33: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 34: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 35: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 36: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	1,  // 37: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	17, // 38: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	19, // 39: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	21, // 40: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	19, // 41: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	17, // 42: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	18, // 43: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	17, // 44: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	18, // 45: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	24, // 46: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	19, // 47: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	29, // 48: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	29, // 49: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	29, // 50: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 51: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 52: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	38, // 53: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	42, // 54: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 55: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	39, // 56: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	43, // 57: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	55, // [55:58] is the sub-list for method output_type
-	52, // [52:55] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	21, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
+	23, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
+	28, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	31, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	32, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	33, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	34, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	35, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	38, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	42, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	24, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
+	44, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	9,  // 16: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 17: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 18: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 19: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 20: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 21: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	17, // 22: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	25, // 23: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	26, // 24: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	27, // 25: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	29, // 26: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	36, // 27: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	37, // 28: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	38, // 29: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	41, // 30: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	43, // 31: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	6,  // 32: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 33: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 34: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 35: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 36: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	6,  // 37: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 38: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	16, // 39: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	1,  // 40: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	18, // 41: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	20, // 42: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	22, // 43: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	20, // 44: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	18, // 45: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	19, // 46: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	18, // 47: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	19, // 48: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	25, // 49: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	20, // 50: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	30, // 51: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	30, // 52: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	30, // 53: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 54: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 55: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	39, // 56: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	45, // 57: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 58: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	40, // 59: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	46, // 60: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	58, // [58:61] is the sub-list for method output_type
+	55, // [55:58] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -3835,6 +4098,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Chunk)(nil),
 		(*RequestFrame_Finding)(nil),
 		(*RequestFrame_Restate)(nil),
+		(*RequestFrame_Probed)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -3852,6 +4116,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*ResponseFrame_Record)(nil),
 		(*ResponseFrame_Chunk)(nil),
 		(*ResponseFrame_Inquiry)(nil),
+		(*ResponseFrame_Probe)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3859,7 +4124,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,143 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/leader"
+)
+
+const (
+	// blindLook is how often a leader looks whether it has been blind for too
+	// long, and blindAsk how long it waits before it asks others again.
+	blindLook = time.Second
+	blindAsk  = 5 * time.Second
+
+	// blindAsked is how many others it asks at a time. Each of them connects
+	// to an upstream that may be about to break down.
+	blindAsked = 3
+
+	// blindPatience bounds the probe of a client that would lead again.
+	blindPatience = time.Second
+)
+
+// A blindError is why a blind leader gives way.
+type blindError struct {
+	since  time.Time
+	reason string
+	to     leader.Peer
+}
+
+func (e *blindError) Error() string {
+	return fmt.Sprintf("blind for %v, and pid %d reaches the upstream: %s", time.Since(e.since).Round(time.Millisecond), e.to.PID, e.reason)
+}
+
+// Is makes it a way to resign.
+func (e *blindError) Is(target error) bool { return target == errResigned }
+
+// watchSight ends the leadership of ldr when [WithResignWhenBlind] says so,
+// until the function that it returns is called.
+func (c *Client) watchSight(ldr *leader.Leader, end context.CancelCauseFunc) (stop func()) {
+	if c.opts.blindAfter == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for pause := blindLook; sleep(ctx, pause); {
+			pause = blindLook
+			since, _ := ldr.Sight()
+			if since.IsZero() || time.Since(since) < c.opts.blindAfter {
+				continue
+			}
+			if err := c.giveWay(ctx, ldr, end); err != nil {
+				c.log.Debug("blind, and nobody else sees either", "since", since, "error", err)
+				pause = blindAsk
+			}
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}
+
+// giveWay ends the leadership if somebody else reaches the upstream, and
+// returns why not.
+func (c *Client) giveWay(ctx context.Context, ldr *leader.Leader, end context.CancelCauseFunc) error {
+	to, err := ldr.Reaches(ctx, blindAsked)
+	if err != nil {
+		return err
+	}
+	since, reason := ldr.Sight()
+	if since.IsZero() {
+		return nil // it sees again
+	}
+	c.log.Warn("resigning, another process reaches the upstream", "blind", time.Since(since).Round(time.Millisecond), "reason", reason, "successor", to.PID)
+	ldr.Name(to)
+	c.term.turnBlind()
+	end(&blindError{since, reason, to})
+	return nil
+}
+
+// leaveTo leaves the leadership to a successor that the leader has named.
+func (c *Client) leaveTo(successor []byte) {
+	if string(successor) != string(c.instance) {
+		c.term.yield()
+	}
+}
+
+// lookAgain keeps a client that gave way because it was blind from leading
+// again while it still is, unless nobody else has led for some time.
+func (c *Client) lookAgain(ctx context.Context) {
+	if !c.opts.candidate() || !c.term.isBlind() || c.term.yielding() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, blindPatience)
+	defer cancel()
+	err := c.probe(ctx)
+	switch {
+	case err == nil:
+		c.log.Info("this process reaches the upstream again")
+		c.term.see()
+	case c.term.vacantFor() >= yieldTime:
+		c.log.Warn("leading although this process does not reach the upstream, for nobody else does lead", "error", err)
+		c.term.see()
+	default:
+		c.term.yieldFor(blindPatience)
+	}
+}
+
+// probe calls the program's.
+func (c *Client) probe(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the probe panicked: %v", p)
+		}
+	}()
+	if c.opts.probe == nil {
+		return errors.New("there is no probe")
+	}
+	return c.opts.probe(ctx)
+}
+
+// sleep returns false when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// sighted makes known whether the leader reaches the upstream.
+func (b *statusBoard) sighted(s follower.Sight) {
+	b.update(func(b *statusBoard) { b.sight = s })
+}
