@@ -1,6 +1,8 @@
 package clusterclient
 
 import (
+	"time"
+
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/snapshot"
 	"github.com/clusterclient/clusterclient/leader"
@@ -35,6 +37,15 @@ func (a *archive) close() {
 // empty reports whether there is nothing that could stand in for the upstream.
 func (a *archive) empty() bool {
 	return a == nil || a.store.Len() == 0 && a.overrides.Len() == 0
+}
+
+// written returns when the snapshot was brought up to date last; the zero Time
+// without one.
+func (a *archive) written() time.Time {
+	if a == nil {
+		return time.Time{}
+	}
+	return a.store.Written()
 }
 
 // serve gives ldr the overrides until the function that it returns is called.

@@ -17,6 +17,7 @@ import (
 	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/gate"
 	"github.com/clusterclient/clusterclient/internal/lease"
+	"github.com/clusterclient/clusterclient/internal/repeats"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -40,6 +41,7 @@ type Client struct {
 	shared   sharedDir
 	policy   *gate.Policy
 	refusals refusals // of those who connect while this client leads
+	repeats  repeats.Repeats
 	lease    *lease.File
 
 	cancel context.CancelCauseFunc // ends the roles

@@ -94,7 +94,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	term := ldr.Term()
 	c.term.saw(term, c.instance)
 	srv.setState(func(s *serving) { s.leader = ldr })
-	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, srv.dir.isOwner, end})()
+	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, srv.dir.isOwner, end, srv.archive.written})()
 	c.log.Info("leading", "term", term, "address", c.status.servedAt())
 
 	var own sync.WaitGroup
@@ -223,7 +223,9 @@ func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (le
 		if srv.archive.empty() && !c.isHeld() {
 			return nil, c.openFailed(srv, err)
 		}
-		c.log.Warn("upstream not opened, trying again", "error", err)
+		if times, due := c.repeats.Due("open"); due {
+			c.log.Warn("upstream not opened, trying again", "error", err, "times", times)
+		}
 		standIn(err)
 		srv.setState(func(s *serving) { s.waiting = "the leader's upstream does not open: " + err.Error() })
 		if err := retry.Wait(ctx); err != nil {

@@ -92,7 +92,7 @@ func (s *standIn) lead(end context.CancelCauseFunc, got <-chan opened) opened {
 	defer srv.archive.serve(ldr)()
 	c.term.saw(ldr.Term(), c.instance)
 	srv.setState(func(st *serving) { st.leader = ldr })
-	defer c.status.hold(RoleLeader, ldr.Term(), c.self(), &leadership{ldr, srv.dir.isOwner, end})()
+	defer c.status.hold(RoleLeader, ldr.Term(), c.self(), &leadership{ldr, srv.dir.isOwner, end, srv.archive.written})()
 	c.log.Warn("leading without the upstream, with the values of the snapshot", "term", ldr.Term(), "values", srv.archive.store.Len())
 
 	var own sync.WaitGroup

@@ -38,6 +38,10 @@ type Stats struct {
 	// port, has turned away.
 	Rejected []inspect.Rejection `json:"rejected,omitempty"`
 
+	// SnapshotWritten is when the snapshot, see [WithSnapshot], was changed
+	// last; zero when there is none, and unless this client leads.
+	SnapshotWritten time.Time `json:"snapshot_written,omitzero"`
+
 	// Leading is what the leader does; nil unless this client leads.
 	Leading *leader.Stats `json:"leading,omitempty"`
 }
@@ -65,6 +69,7 @@ func (c *Client) Stats() Stats {
 	if l != nil {
 		leading := l.Stats()
 		s.Leading = &leading
+		s.SnapshotWritten = l.written()
 	}
 	return s
 }

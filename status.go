@@ -109,6 +109,8 @@ type leadership struct {
 	*leader.Leader
 	owns func() bool        // the cluster's port
 	end  func(reason error) // the leadership
+
+	written func() time.Time // the snapshot, last; zero for never
 }
 
 // statusBoard holds what the roles make known of themselves.

@@ -95,7 +95,9 @@ func (t *tenure) run(ctx context.Context, term func() uint64) {
 			return
 		}
 		if err := t.renew(term()); err != nil && !errors.Is(err, errSuperseded) {
-			t.c.log.Warn("lease not renewed, trying again", "error", err)
+			if times, due := t.c.repeats.Due("lease"); due {
+				t.c.log.Warn("lease not renewed, trying again", "error", err, "times", times)
+			}
 		}
 	}
 }

@@ -53,6 +53,9 @@ func (d *Driver) Run(ctx context.Context, lk Link) error {
 	stop := context.AfterFunc(ctx, func() { l.part(context.Cause(ctx)) })
 	err := l.run()
 	stop()
+	if why := l.leaves.Load(); why != nil && *why != "" {
+		err = fmt.Errorf("it has left: %s", *why)
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/clusterclient/clusterclient/codec"
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/repeats"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -50,6 +51,7 @@ type Follower struct {
 	ends  callEnds
 
 	resyncs atomic.Uint64
+	repeats repeats.Repeats
 
 	attempts sync.Pool // of *attempt; not of the package, since timers belong to a test's bubble
 

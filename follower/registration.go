@@ -170,7 +170,9 @@ func (r *Registration) replay(l *link) {
 		if err == nil {
 			return
 		}
-		r.f.cfg.Logger.Warn("registration not announced to the new leader, trying again", "key", r.key, "error", err)
+		if times, due := r.f.repeats.Due("announce " + r.key); due {
+			r.f.cfg.Logger.Warn("registration not announced to the new leader, trying again", "key", r.key, "error", err, "times", times)
+		}
 		if retry.Wait(l.ctx) != nil {
 			return
 		}

@@ -170,11 +170,15 @@ func (s *Subscription) toJudge() (v Value, of verdict, due bool) {
 func (s *Subscription) check(v Value) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.f.cfg.Logger.Error("validation panicked", "key", v.Key, "panic", p, "stack", string(debug.Stack()))
+			if times, due := s.f.repeats.Due("panic " + v.Key); due {
+				s.f.cfg.Logger.Error("validation panicked", "key", v.Key, "panic", p, "times", times, "stack", string(debug.Stack()))
+			}
 			err = fmt.Errorf("the validation panicked: %v", p)
 		}
 		if err != nil {
-			s.f.cfg.Logger.Warn("value rejected, the last good one stays", "key", v.Key, "revision", v.Revision, "version", v.Version, "error", err)
+			if times, due := s.f.repeats.Due("rejected " + v.Key); due {
+				s.f.cfg.Logger.Warn("value rejected, the last good one stays", "key", v.Key, "revision", v.Revision, "version", v.Version, "error", err, "times", times)
+			}
 			err = s.f.fail(errs.Rejected, "validate", v.Key, fmt.Errorf("revision %v, version %q: %w", v.Revision, v.Version, err))
 		}
 	}()

@@ -164,7 +164,9 @@ func (c *call) runOneway() {
 	c.code = codes.Code(r.Code)
 	if r.Code != 0 {
 		c.s.l.failed.Add(1)
-		c.s.l.log.Warn("oneway call failed", "method", c.in.Method, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message)
+		if times, due := c.s.l.repeats.Due("oneway " + c.in.Method); due {
+			c.s.l.log.Warn("oneway call failed", "method", c.in.Method, "pid", c.s.peer.PID, "code", codes.Code(r.Code), "error", r.Message, "times", times)
+		}
 	}
 }
 
@@ -186,7 +188,7 @@ func (c *call) recovered(returned bool, p any, r *wire.Reply) {
 		return
 	}
 	c.endWith(context.Canceled)
-	c.s.l.log.Error("handler panicked", "method", c.in.Method, "panic", p, "stack", string(debug.Stack()))
+	c.s.l.panicked(c.in.Method, p)
 	if p != nil {
 		*r = *replyError(status.Errorf(codes.Internal, "%q panicked in the leader: %v", c.in.Method, p))
 		return
@@ -194,6 +196,13 @@ func (c *call) recovered(returned bool, p any, r *wire.Reply) {
 	*r = *replyError(status.Errorf(codes.Internal, "%q called runtime.Goexit in the leader", c.in.Method))
 	if !c.in.Oneway {
 		c.answer(r) // nobody comes back to do it
+	}
+}
+
+// panicked tells of a handler that has panicked with p.
+func (l *Leader) panicked(method string, p any) {
+	if times, due := l.repeats.Due("panic " + method); due {
+		l.log.Error("handler panicked", "method", method, "panic", p, "times", times, "stack", string(debug.Stack()))
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/clusterclient/clusterclient/codec"
+	"github.com/clusterclient/clusterclient/internal/repeats"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -99,8 +100,9 @@ type Leader struct {
 	links   sync.WaitGroup // sessions, which end when their streams do
 	seq     atomic.Uint64  // of the newest revision
 	failed  atomic.Uint64  // oneway calls that failed
-	term    atomic.Uint64  // changed with mu held
-	present atomic.Int64   // sessions now
+	repeats repeats.Repeats
+	term    atomic.Uint64 // changed with mu held
+	present atomic.Int64  // sessions now
 	since   time.Time
 	joined  atomic.Uint64 // sessions so far
 	silent  atomic.Uint64 // watches that were

@@ -45,6 +45,7 @@ type session struct {
 	due         []due // what has something new for this follower, in order
 	beatDue     bool
 	leaving     *clusterclientv1.Leaving // still to be told
+	parting     string                   // why the leader leaves, as it was told last
 	calls       map[uint64]*call
 	inquiries   map[uint64]chan []byte // under way; each channel has one slot
 	nextInquiry uint64
@@ -222,7 +223,10 @@ func (s *session) dueBeat() {
 
 func (s *session) dueLeaving(f *clusterclientv1.Leaving) {
 	s.mu.Lock()
-	s.leaving = f
+	if f.Last && s.parting != "" {
+		f.Reason = s.parting // the one before may not have been sent yet
+	}
+	s.leaving, s.parting = f, f.GetReason()
 	s.mu.Unlock()
 	s.w.Wake()
 }

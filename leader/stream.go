@@ -2,7 +2,6 @@ package leader
 
 import (
 	"context"
-	"runtime/debug"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -47,7 +46,7 @@ func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any) 
 func (l *Leader) runStream(m *streamMethod, method string, stream grpc.ServerStream) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("handler panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+			l.panicked(method, p)
 			err = status.Errorf(codes.Internal, "%q panicked in the leader: %v", method, p)
 		}
 	}()

@@ -74,6 +74,10 @@ func ofLeader() []Metric {
 			Help: "Oneway calls whose handler failed.", Points: leading(func(s *stats) float64 { return float64(s.Leading.OnewayFailed) }),
 		},
 		{
+			Name: "clusterclient_leader_snapshot_age_seconds", Instrument: "clusterclient.leader.snapshot.age", Unit: "s",
+			Help: "How long ago the snapshot on disk was changed last; nothing when there is none.", Points: snapshotAge,
+		},
+		{
 			Name: "clusterclient_leader_registrations", Instrument: "clusterclient.leader.registrations", Unit: "{registration}",
 			Help: "Registrations of all processes.", Points: leading(func(s *stats) float64 { return float64(s.Leading.Registrations) }),
 		},
@@ -85,6 +89,13 @@ func delays(s *clusterclient.Stats) []Point {
 		return nil
 	}
 	return []Point{{Histogram: s.Leading.Delays}}
+}
+
+func snapshotAge(s *clusterclient.Stats) []Point {
+	if s.SnapshotWritten.IsZero() {
+		return nil
+	}
+	return []Point{{Value: age(s.SnapshotWritten)}}
 }
 
 func handled(s *clusterclient.Stats) []Point {

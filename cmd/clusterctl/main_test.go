@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { processtest.Main(m) }
 type tool struct {
 	path string
 	dir  string // runtime directory of the test
+	user int    // that runs it; 0 is that of the test
 }
 
 // buildTool builds the program. Nothing but the clusters of the test is found by
@@ -62,6 +63,10 @@ func (tl *tool) run(t *testing.T, args ...string) result {
 	cmd := exec.CommandContext(t.Context(), tl.path, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+tl.dir)
+	if tl.user != 0 {
+		become(cmd, tl.user)
+	}
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return result{exit.ExitCode(), out.String(), errs.String()}

@@ -41,6 +41,7 @@ func (s *Store) load() loaded {
 		if old, ok := l.index[v.Key]; ok {
 			l.live -= old.size
 		}
+		s.written.Store(max(s.written.Load(), v.Saved.UnixNano()))
 		l.index[v.Key] = entry{at: at, size: size, sum: s.sum(&v), saved: v.Saved}
 		l.live += size
 	})

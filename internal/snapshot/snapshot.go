@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,6 +52,8 @@ type Store struct {
 	pending map[string]Value // not written yet, the newest of each key
 	used    map[string]bool  // keys asked for or put in this life
 	closed  bool
+
+	written atomic.Int64 // when all there was had been written, in nanoseconds of Unix time; 0 for never
 
 	bell chan struct{} // one slot: pending has something
 	quit chan struct{} // closed by Close
@@ -105,6 +108,15 @@ func (s *Store) Len() int {
 		}
 	}
 	return n
+}
+
+// Written returns when all there was had been brought to the disk, by this
+// process or one before; the zero Time if never.
+func (s *Store) Written() time.Time {
+	if at := s.written.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
 }
 
 // Get returns the value of key. It reads the disk.

@@ -176,6 +176,7 @@ func (w *writer) write() error {
 			return err
 		}
 	}
+	s.written.Store(time.Now().UnixNano())
 	if w.failed {
 		w.failed = false
 		s.log.Info("snapshot written again", "file", s.path)
