@@ -1,17 +1,23 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	loadIdle = "idle followers"
 
 	memoryFollowers = 8
 	memoryIdle      = 64
+
+	someKeys = 10_000 // beside very many
 )
 
 // memoryScenario measures what a leader holds for a follower that is merely
 // there, and what all hold when every one of several followers subscribes to
-// very many keys, and how long it takes until the last has its first values.
+// very many keys, how long it takes until the last has its first values, and
+// what an update of one of them costs then.
 func memoryScenario(l *lab) error {
 	at := target{Peer: ours}
 	leading, err := l.start("crowd-leader", none{}, &at.Address)
@@ -29,8 +35,10 @@ func memoryScenario(l *lab) error {
 		if err := m.idle(); err != nil {
 			return err
 		}
-		if err := m.keys(l.size.manyKeys); err != nil {
-			return err
+		for _, n := range slices.Compact([]int{someKeys, l.size.manyKeys}) {
+			if err := m.keys(n); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -63,7 +71,7 @@ func (m *memory) idle() error {
 func (m *memory) keys(n int) error {
 	l := m.l
 	join := func(p *process) (ns int64, err error) {
-		return ns, p.do(l.ctx, "join", crowdWork{Clients: 1, Keys: n}, &ns)
+		return ns, p.do(l.ctx, "join", crowdWork{Clients: 1, Keys: n, Hot: 1}, &ns)
 	}
 	var own float64
 	first, err := m.grown(m.leader, func() (err error) {
@@ -92,13 +100,27 @@ func (m *memory) keys(n int) error {
 	for _, ns := range took {
 		last = max(last, ns)
 	}
-	l.record(loadManyKeys(n), ours,
+	update, err := m.update()
+	if err != nil {
+		return err
+	}
+	l.record(loadManyKeys(n), ours, append(update,
 		measurement{"follower's memory per key", "bytes", own/float64(n) - coldBytes},
 		measurement{"leader's memory per key", "bytes", first/float64(n) - coldBytes},
 		measurement{"leader's memory per key and further follower", "bytes", more / float64(n*len(others))},
 		measurement{"time to the last first value", "ms", float64(last) / 1e6},
-	)
+	)...)
 	return m.leave()
+}
+
+// update measures what an update costs that all followers get.
+func (m *memory) update() ([]measurement, error) {
+	var n int
+	s := &grown{leader: m.leader}
+	used, err := s.cost(m.l, m.l.size.slice, func() error {
+		return m.leader.do(m.l.ctx, "update", updateWork{Duration: m.l.size.slice, Rate: hotRate}, &n)
+	})
+	return used.per(n, "update"), err
 }
 
 func (m *memory) leave() error {

@@ -41,9 +41,10 @@ type Config struct {
 // process leads. Its methods are safe for concurrent use. After Close of the
 // Client that it belongs to they fail with ErrClosed.
 type Follower struct {
-	cfg  Config
-	done chan struct{}  // closed by Driver.Close
-	wg   sync.WaitGroup // replays of registrations
+	cfg   Config
+	done  chan struct{}    // closed by Driver.Close
+	wg    sync.WaitGroup   // replays of registrations
+	plain subscribeOptions // of subscriptions without any
 
 	state atomic.Pointer[linkState] // never nil; changed with mu held
 	ids   atomic.Uint64             // of requests and registrations

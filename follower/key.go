@@ -18,7 +18,7 @@ type key struct {
 
 	mu      sync.Mutex // guards what follows
 	subs    []*Subscription
-	groups  map[string]*group
+	groups  map[string]*group // nil until there was one
 	has     bool
 	value   Value     // with the freshness that the leader told
 	serial  uint64    // counts values that differ from the one before

@@ -16,8 +16,8 @@ import (
 type Subscription struct {
 	f    *Follower
 	key  *key
-	opts subscribeOptions
-	bell chan struct{} // one slot: poll may have news
+	opts *subscribeOptions // not changed; most have those of the Follower
+	bell chan struct{}     // one slot: poll may have news
 
 	created time.Time
 	gate    *gate // nil without Validate
@@ -41,7 +41,10 @@ type Subscription struct {
 // It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
 // not UTF-8, and for such a group, which may be empty though.
 func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
-	s := &Subscription{f: f, bell: make(chan struct{}, 1), created: time.Now()}
+	s := &Subscription{f: f, opts: &f.plain, bell: make(chan struct{}, 1), created: time.Now()}
+	if len(opts) > 0 {
+		s.opts = new(subscribeOptions)
+	}
 	if err := s.opts.apply(opts); err != nil {
 		return nil, f.fail(errs.Invalid, "subscribe", key, err)
 	}
@@ -75,7 +78,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	}
 	k := f.keys[name]
 	if k == nil {
-		k = &key{f: f, name: name, groups: make(map[string]*group)}
+		k = &key{f: f, name: name}
 		f.keys[name] = k
 		if l := f.state.Load().link; l != nil {
 			l.dueKey(name)
@@ -93,6 +96,9 @@ func (f *Follower) add(s *Subscription, name string) bool {
 		g := k.groups[s.opts.group]
 		if g == nil {
 			g = &group{name: s.opts.group, id: f.ids.Add(1)}
+			if k.groups == nil {
+				k.groups = make(map[string]*group)
+			}
 			k.groups[g.name] = g
 		}
 		g.subs++
