@@ -258,3 +258,22 @@ func TestFollowersSpreadTheirConnections(t *testing.T) {
 		})
 	}
 }
+
+// TestTakeoverWithoutTheUpstreamIsOneWarning has many keys, a leader that dies,
+// and an upstream that is gone when the next one asks it for them.
+func TestTakeoverWithoutTheUpstreamIsOneWarning(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		book := new(logbook)
+		a, b := cluster.Start(), cluster.Start(book.option())
+		for _, sub := range subscribeAll(t, b, numbered(2000)...) {
+			mustNext(t, sub)
+		}
+		up.FailWatches(errors.New("unreachable"))
+		a.Kill()
+		mustBecome(t, b, clusterclient.RoleLeader)
+		time.Sleep(25 * time.Second)
+		require.Len(t, book.with("[WARN]"), 1)
+		require.Empty(t, book.with("[ERROR]"))
+		require.Less(t, len(book.with("")), 50, "lines, at whatever level")
+	})
+}
