@@ -20,6 +20,10 @@ const (
 	restFactor   = 3
 	longestRest  = 10 * time.Second
 
+	// fetchedKeys is how many keys are fetched to be filtered here. Of more than
+	// that the leader is asked for those that a filter keeps.
+	fetchedKeys = 2000
+
 	// keptRates is how many rates are remembered.
 	keptRates = 120
 	// rateWindow is how long they are.
@@ -101,7 +105,7 @@ func (c *client) followStatus(ctx context.Context) {
 func (c *client) inspectAgain(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
-		name, err := c.Inspect(ctx, inspect.Everything())
+		name, err := c.Inspect(ctx, inspect.Query{Followers: true, Keys: true, Limit: fetchedKeys})
 		took := time.Since(began)
 		if ctx.Err() != nil {
 			return

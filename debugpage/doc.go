@@ -21,9 +21,10 @@
 //
 // Nothing while nobody looks. While somebody does, each client is inspected
 // about once a second, however many look at it, less often when that takes
-// long, and at once when its role changes. A stream of events, by which the
-// page is kept up to date, ends with the request's context; up to 16 are served at a
-// time, each has at most five events a second, and a page in the background
-// has none. http.Server.Shutdown waits for streams: end them by
-// http.Server.BaseContext.
+// long, and at once when its role changes. Of very many keys 2,000 are
+// fetched, those that are not fresh first; of more the leader is asked for
+// what a filter keeps. A stream of events, by which the page is kept up to
+// date, ends with the request's context; up to 16 are served at a time, each
+// has at most five events a second, and a page in the background has none.
+// http.Server.Shutdown waits for streams: end them by http.Server.BaseContext.
 package debugpage

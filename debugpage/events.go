@@ -51,7 +51,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 func (p *Page) stream(ctx context.Context, out *eventWriter, c *client, f filter) {
 	for {
 		news := c.news()
-		if out.send(p.view(c, f)) != nil {
+		if out.send(p.view(ctx, c, f)) != nil {
 			return
 		}
 		if !pause(ctx, shortestPause, nil) || !pause(ctx, longestPause-shortestPause, news) {

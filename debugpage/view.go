@@ -2,6 +2,7 @@ package debugpage
 
 import (
 	"cmp"
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func (f filter) keeps(k *inspect.Key) bool {
 }
 
 // view returns what is known now of the client c.
-func (p *Page) view(c *client, f filter) view {
+func (p *Page) view(ctx context.Context, c *client, f filter) view {
 	v := view{Now: time.Now(), Values: p.values, Stats: c.Stats()}
 	for i, other := range p.feed.clients {
 		if other == c {
@@ -92,14 +93,29 @@ func (p *Page) view(c *client, f filter) view {
 	}
 	v.Past = found.trouble != "" || v.Stats.Term != found.name.Term || v.Stats.LeaderPID != found.name.Leader.PID
 	v.fill(&found.name, f)
+	if l := found.name.Leadership; l.Matched > len(l.Keys) && f != (filter{}) && !v.Past {
+		v.Keys = c.search(ctx, f, v.Keys)
+	}
 	return v
+}
+
+// search asks the leader for the keys that f keeps, since not all are here. It
+// returns those that are, if the leader does not answer.
+func (c *client) search(ctx context.Context, f filter, here keyTable) keyTable {
+	name, err := c.Inspect(ctx, inspect.Query{Keys: true, Text: f.text, Stale: f.stale, Limit: maxKeys})
+	if err != nil || name.Leadership == nil {
+		return here
+	}
+	t := table(name.Leadership, filter{})
+	t.Total, t.Stale = here.Total, here.Stale
+	return t
 }
 
 // fill adds what the leader told. It is shared, so nothing of it is changed.
 func (v *view) fill(name *inspect.Name, f filter) {
 	shown, leadership := *name, *name.Leadership
 	v.Followers = len(leadership.Followers)
-	v.Keys = table(leadership.Keys, f)
+	v.Keys = table(&leadership, f)
 	leadership.Keys = nil
 	leadership.Followers = leadership.Followers[:min(len(leadership.Followers), maxFollowers)]
 	leadership.Registrations = leadership.Registrations[:min(len(leadership.Registrations), maxFollowers)]
@@ -108,8 +124,9 @@ func (v *view) fill(name *inspect.Name, f filter) {
 }
 
 // table returns those of the keys that f keeps: first what is stale.
-func table(keys []inspect.Key, f filter) keyTable {
-	t := keyTable{Rows: []keyRow{}, Total: len(keys)}
+func table(l *inspect.Leadership, f filter) keyTable {
+	keys := l.Keys
+	t := keyTable{Rows: []keyRow{}, Total: l.Matched}
 	var rows []*inspect.Key
 	for i := range keys {
 		k := &keys[i]
@@ -122,6 +139,12 @@ func table(keys []inspect.Key, f filter) keyTable {
 	}
 	slices.SortStableFunc(rows, func(a, b *inspect.Key) int { return cmp.Compare(urgency(a), urgency(b)) })
 	t.Matched = len(rows)
+	if missing := l.Matched - len(keys); missing > 0 {
+		t.Stale = max(t.Stale, l.Upstream.StaleKeys)
+		if f == (filter{}) {
+			t.Matched += missing
+		}
+	}
 	for _, k := range rows[:min(len(rows), maxKeys)] {
 		t.Rows = append(t.Rows, row(k))
 	}
