@@ -55,8 +55,13 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 	through := net.Conn(&replayed{Conn: rawio.Wrap(conn), first: first})
 	switch {
 	case p.TLS != nil && first[0] == tlsHandshake:
-		secure := tls.Server(through, serverTLS(p.TLS))
-		return secure, secure.HandshakeContext(context.Background()) // the deadline of conn ends it
+		few := &bounded{Conn: through, left: maxTLSHandshake}
+		secure := tls.Server(few, serverTLS(p.TLS))
+		if err := secure.HandshakeContext(context.Background()); err != nil { // the deadline of conn ends it
+			return nil, err
+		}
+		few.left = unbounded
+		return secure, nil
 	case p.TLS != nil:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not use TLS, and the leader does", Todo: "give all processes WithTLS"}
 	case first[0] == tlsHandshake:
@@ -67,6 +72,33 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 
 // tlsHandshake is the first byte of a record of that kind.
 const tlsHandshake = 0x16
+
+// A bounded connection is one from which little is read, until somebody is
+// known to be there who may say more.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+const (
+	// maxTLSHandshake has room for a few certificates of each kind. Package tls
+	// would take 256 KiB of anybody, before it looks at them.
+	maxTLSHandshake = 32 << 10
+
+	unbounded = -1
+)
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left == unbounded {
+		return b.Conn.Read(p)
+	}
+	if b.left == 0 {
+		return 0, fmt.Errorf("%w: its TLS handshake has more than %d bytes", ErrStranger, maxTLSHandshake)
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
 
 // readPreface reads what a peer of ours begins with, and nothing beyond it.
 func readPreface(conn net.Conn) ([]byte, error) {

@@ -1,0 +1,84 @@
+package gate
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient/internal/mempipe"
+	"github.com/clusterclient/clusterclient/internal/peercred"
+)
+
+// speaker is a connection whose other end says everything at once, and more
+// than anybody has to hear.
+type speaker struct {
+	net.Conn
+	said *bytes.Reader
+	read int
+}
+
+func (s *speaker) Read(p []byte) (int, error) {
+	n, err := s.said.Read(p)
+	s.read += n
+	return n, err
+}
+
+func (s *speaker) Write(p []byte) (int, error) { return len(p), nil }
+func (s *speaker) SetDeadline(time.Time) error { return nil }
+func (s *speaker) LocalAddr() net.Addr         { return mempipe.Addr("here") }
+func (s *speaker) Ends() (own, other peercred.Peer) {
+	return peercred.Simulate(1, 1), peercred.Simulate(2, 2)
+}
+
+// Whoever is not let in makes the accepting end allocate a few KiB at most, and
+// read little, whatever he says and however much.
+func TestStrangersTakeNoRoom(t *testing.T) {
+	const times, most = 100, 8 << 10
+	noise := bytes.Repeat([]byte{0x16, 3, 1, 0x40, 0}, 1<<18)
+	for name, tt := range map[string]struct {
+		p    *Policy
+		said []byte
+	}{
+		"another user":      {&Policy{}, append([]byte(http2Preface), noise...)},
+		"random bytes":      {&Policy{Secret: secretA}, noise[1:]},
+		"HTTP/2":            {&Policy{Secret: secretA}, append([]byte(http2Preface), noise...)},
+		"half a proof":      {&Policy{Secret: secretA}, append([]byte(proofMagic), modeSecret)},
+		"a wrong proof":     {&Policy{Secret: secretA}, append(append([]byte(proofMagic), modeSecret), noise...)},
+		"a proof of a user": {&Policy{Secret: secretA}, append(append([]byte(proofMagic), modeUser), noise...)},
+		"an unknown proof":  {&Policy{UserSecret: userSecret(secretB)}, append(append([]byte(proofMagic), 77), noise...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range times {
+				conn := &speaker{said: bytes.NewReader(tt.said)}
+				_, _, err := tt.p.Accept(conn)
+				require.Error(t, err)
+				require.LessOrEqual(t, conn.read, 128)
+			}
+			runtime.ReadMemStats(&after)
+			require.Less(t, (after.TotalAlloc-before.TotalAlloc)/times, uint64(most), "bytes allocated for each")
+		})
+	}
+}
+
+// With TLS it is as much as a handshake has.
+func TestHandshakeThatDoesNotEnd(t *testing.T) {
+	hello := make([]byte, 0, 1<<20)
+	hello = append(hello, 0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff) // a hello of 64 KiB, in records of 16
+	for len(hello) < cap(hello)-1<<15 {
+		hello = append(hello, make([]byte, 1<<14-4)...)
+		hello = append(hello, 0x16, 3, 1, 0x40, 0)
+	}
+	conn := &speaker{said: bytes.NewReader(hello)}
+	_, _, err := (&Policy{TLS: &tls.Config{Certificates: []tls.Certificate{{}}}}).Accept(conn)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, io.EOF)
+	require.LessOrEqual(t, conn.read, maxTLSHandshake+prefaceSize)
+}
