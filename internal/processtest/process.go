@@ -23,6 +23,8 @@ import (
 type childProcess struct {
 	out sync.Mutex
 
+	creating sync.RWMutex // held for reading while a client is being created
+
 	mu      sync.Mutex // guards what follows
 	clients map[string]*clusterclient.Client
 	terms   map[string]*termWatch
@@ -221,14 +223,17 @@ func (p *childProcess) create(c Command) error {
 		stale := max(c.Depose/2, 2*time.Second)
 		opts = append(opts, clusterclient.WithStaleAfter(stale), clusterclient.WithDeposeAfter(c.Depose))
 	}
+	p.creating.RLock()
 	client, err := clusterclient.Create(c.Name, c.Port, opts...)
 	if err != nil {
+		p.creating.RUnlock()
 		return err
 	}
 	terms := newTermWatch()
 	p.mu.Lock()
 	p.clients[c.Name], p.terms[c.Name] = client, terms
 	p.mu.Unlock()
+	p.creating.RUnlock()
 	told := make(chan struct{}) // the first role is told before create is answered
 	go func() {
 		first := sync.OnceFunc(func() { close(told) })

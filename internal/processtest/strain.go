@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -76,8 +77,9 @@ func (p *childProcess) closeWhenTerminated() error {
 	before, err := opened()
 	go func() {
 		<-told
+		p.creating.Lock() // for good: what is being created is closed, too
 		p.mu.Lock()
-		all := p.clients
+		all := maps.Clone(p.clients)
 		p.mu.Unlock()
 		e := Event{Kind: "left"}
 		for _, c := range all {
