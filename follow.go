@@ -3,7 +3,10 @@ package clusterclient
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"sync"
+
+	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -33,6 +36,9 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 		Term:  func(term uint64) { c.raised(term, who.GetInstance()) },
 		Sight: c.status.sighted, Named: c.leaveTo,
 	})
+	if st, ok := status.FromError(err); ok && err != nil { // of gRPC's own
+		err = errors.New("the connection has ended: " + st.Message())
+	}
 	c.status.ending(err)
 	end(nil)
 	observing.Wait()
