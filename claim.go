@@ -41,13 +41,24 @@ const (
 type mandate struct {
 	term   uint64
 	lis    net.Listener // nil in a single process
+	at     string       // where lis will be, while it is another leader's still
 	owner  bool         // lis is the cluster's port
 	by     *session     // the appointment by the port's owner; nil without
 	tenure *tenure      // nil without a lease
+	ready  *readiness   // an upstream that is open; nil without one
+}
+
+// address is where the mandate is to lead at.
+func (m *mandate) address() string {
+	if m.lis == nil {
+		return m.at
+	}
+	return m.lis.Addr().String()
 }
 
 // drop gives a mandate back that is not used.
 func (m *mandate) drop() {
+	m.ready.drop()
 	m.tenure.release()
 	if m.by != nil {
 		m.by.close()
@@ -63,7 +74,7 @@ func (m *mandate) drop() {
 // not needed when observed is true.
 func (c *Client) claim(ctx context.Context, m *mandate, observed bool) error {
 	next := lease.Record{
-		Instance: hex.EncodeToString(c.instance), Address: m.lis.Addr().String(),
+		Instance: hex.EncodeToString(c.instance), Address: m.address(),
 		Term: max(m.term, c.term.next()), Valid: c.opts.deposeAfter, Sure: min(sureFor, c.opts.deposeAfter), OwnsPort: m.owner,
 	}
 	m.term = next.Term
@@ -122,7 +133,7 @@ func (c *Client) goneFrom(ctx context.Context, r lease.Record, m *mandate) bool 
 	case c.lease.Host().Look(r.Process) == lease.Gone:
 		return true
 	case r.Address == c.address:
-		return m.owner || m.by != nil // the port is this client's, or that of the one that appointed it
+		return m.owner && m.lis != nil || m.by != nil // the port is this client's, or that of the one that appointed it
 	}
 	conn, err := c.opts.network.Dial(ctx, r.Address)
 	if err == nil {

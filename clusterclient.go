@@ -135,9 +135,18 @@ func (c *Client) self() *clusterclientv1.Peer {
 
 // Resign gives the leadership up and returns when another process leads and
 // this one follows it; a client that may only lead returns when its term is
-// over. It does nothing when this process does not lead. It
-// fails with [ErrNoCandidate] when no other process of the cluster could lead,
-// and when ctx ends first; the leadership is given up then all the same.
+// over. It does nothing when this process does not lead.
+//
+// This process leads until the next leader has opened its upstream and heard of
+// every key. Calls wait while the two change places, for as long as those that
+// are under way take, 5 s at most; no value turns stale. With
+// [WithStrictlyOneUpstream] the next leader opens its upstream afterwards.
+//
+// It fails with [ErrNoCandidate] when no other process of the cluster could
+// lead, or none was ready within 10 s, for the reason given: this process goes
+// on then. It fails as well when ctx ends first. If another process was ready,
+// or with [WithStrictlyOneUpstream], the leadership is given up then all the
+// same.
 func (c *Client) Resign(ctx context.Context) error {
 	st, leading, _, over := c.status.read()
 	switch {
@@ -150,7 +159,9 @@ func (c *Client) Resign(ctx context.Context) error {
 	if st.Candidates == 0 {
 		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf("followers: %d, of which with an upstream: 0", st.Followers)}
 	}
-	leading.end(errResigned)
+	if err := c.resign(ctx, leading); err != nil {
+		return err
+	}
 	for st := range c.StatusChanges(ctx) {
 		if st.Role == RoleFollower || st.Role == RoleNone && c.opts.policy == LeaderOnly && !c.closed() {
 			return nil
@@ -173,9 +184,11 @@ func (c *Client) closed() bool {
 	}
 }
 
-// Close withdraws this process's registrations, lets calls that others have
-// under way here finish, for up to 5 s, hands the leadership over if this
-// process has it, and returns when nothing of the client runs any more.
+// Close withdraws this process's registrations, hands the leadership over as
+// [Client.Resign] does if this process has it, lets calls that others have
+// under way here finish, for up to 5 s, and returns when nothing of the client
+// runs any more. If no other process is ready to lead within 10 s it is left to
+// them to take over.
 // Subscriptions and calls end with [ErrClosed]. Close is idempotent and safe
 // to call from several goroutines; each gets the same error: that of closing
 // the upstream, or of handlers that did not return.
@@ -183,6 +196,11 @@ func (c *Client) Close() error {
 	if c.closing.CompareAndSwap(false, true) {
 		c.driver.Withdraw()
 		c.driver.Close()
+		if _, leading, _, _ := c.status.read(); leading != nil {
+			if err := c.prepare(context.Background(), leading); err != nil {
+				c.log.Warn("nobody is ready to succeed", "error", err)
+			}
+		}
 		c.cancel(errs.ErrClosed)
 	}
 	<-c.done

@@ -51,6 +51,11 @@
 // socket. Names are independent: one port carries many, one process can lead
 // some and follow others, and closing one moves only that one.
 //
+// A leader that resigns or is closed, as a program does when it is told to go,
+// hands over: another process has opened the upstream and heard of every key
+// before it goes. No call fails and no value turns stale. Upstreams that
+// allow no second connection have [WithStrictlyOneUpstream].
+//
 // A leader that dies is replaced within milliseconds. One that neither dies nor
 // speaks, because it is stopped or hangs, keeps the port; its values turn stale
 // after [WithStaleAfter], and after [WithDeposeAfter] another process leads at

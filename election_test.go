@@ -265,9 +265,25 @@ func TestResignWithinItsContext(t *testing.T) {
 		defer cancel()
 		err := a.Resign(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, clusterclient.RoleLeader, a.Role(), "nobody is ready to lead")
+		up.HangOpen(false)
+		time.Sleep(longEnough)
+		require.Equal(t, clusterclient.RoleLeader, a.Role())
+	})
+}
+
+func TestResignWithinItsContextStrictly(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		a := cluster.Start()
+		cluster.Start()
+		up.HangOpen(true) // the next leader gets nowhere
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := a.Resign(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NotEqual(t, clusterclient.RoleLeader, a.Role(), "the leadership is given up all the same")
 		up.HangOpen(false)
 		time.Sleep(longEnough)
 		require.Equal(t, clusterclient.RoleFollower, a.Role())
-	})
+	}, clusterclient.WithStrictlyOneUpstream())
 }

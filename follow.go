@@ -31,10 +31,13 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	var observing sync.WaitGroup
 	observing.Go(func() { o.run(following) })
 	s.detach() // the driver ends it in its own way
+	h := c.newHeir(following, end)
+	observing.Go(h.run)
 	err := c.driver.Run(following, follower.Link{
 		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
 		Term:  func(term uint64) { c.raised(term, who.GetInstance()) },
 		Sight: c.status.sighted, Named: c.leaveTo,
+		HandOver: h.say,
 	})
 	if st, ok := status.FromError(err); ok && err != nil { // of gRPC's own
 		err = errors.New("the connection has ended: " + st.Message())
@@ -42,14 +45,24 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	c.status.ending(err)
 	end(nil)
 	observing.Wait()
-	if ctx.Err() != nil {
-		if o.mandate != nil {
-			o.mandate.drop()
-		}
-		return nil
-	}
+	h.ready.drop()
 	c.log.Info("leader gone", "term", w.GetTerm(), "leader", describe(who), "reason", err)
-	return o.mandate
+	return chooseMandate(ctx, h.mandate, o.mandate)
+}
+
+// chooseMandate returns the first mandate that there is, if ctx has not ended,
+// and gives back all others.
+func chooseMandate(ctx context.Context, all ...*mandate) (chosen *mandate) {
+	for _, m := range all {
+		switch {
+		case m == nil:
+		case chosen == nil && ctx.Err() == nil:
+			chosen = m
+		default:
+			m.drop()
+		}
+	}
+	return chosen
 }
 
 // raised notes that the leadership goes on in a higher term.

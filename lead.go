@@ -47,6 +47,7 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	srv := c.newServer(m, func(by uint64) { end(&supersededError{by}) })
 	defer srv.stop()
 	defer m.tenure.release()
+	defer m.ready.follows(ctx)()
 	c.serveAt(srv, m)
 	defer c.status.update(func(b *statusBoard) { b.serving = "" })
 	k := newKeeper(c, srv, m)
@@ -61,11 +62,12 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	defer stop()
 	renewing.Go(func() { m.tenure.run(renew, srv.term) })
 
-	up, err := c.openOrStandIn(ctx, end, srv, k)
+	up, err := m.ready.upstream(func() (leader.Upstream, error) { return c.openOrStandIn(ctx, end, srv, k) })
 	if err != nil {
 		return err
 	}
 	cfg := c.leaderConfig(srv)
+	cfg.Warm = m.ready.warmth()
 	cfg.Records = c.driver.Records()
 	ldr, err := leader.New(cfg, up)
 	if err != nil {
@@ -94,7 +96,8 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	term := ldr.Term()
 	c.term.saw(term, c.instance)
 	srv.setState(func(s *serving) { s.leader = ldr })
-	defer c.status.hold(RoleLeader, term, c.self(), &leadership{ldr, srv.dir.isOwner, end, srv.archive.written})()
+	leading := newLeadership(ldr, srv, end)
+	defer c.status.hold(RoleLeader, term, c.self(), leading)()
 	c.log.Info("leading", "term", term, "address", c.status.servedAt())
 
 	var own sync.WaitGroup
@@ -116,7 +119,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	}
 	c.status.ending(reason)
 	c.log.Info("leaving", "term", ldr.Term(), "reason", reason)
-	c.stepDown(srv, ldr, reason.Error(), drain)
+	c.stepDown(srv, ldr, reason.Error(), drain, leading.succession.successor(reason))
 	k.close()
 	own.Wait()
 	return nil
@@ -149,13 +152,19 @@ func (c *Client) alive() func(leader.Peer) bool {
 }
 
 // stepDown undoes a leadership so that nobody notices: calls under way are
-// answered, the upstream is closed before the next leader opens its own, and
-// the port is free before the followers look for it.
-func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain time.Duration) {
+// answered, and then next leads before the followers look for it. Without one
+// that is ready, the upstream is closed before the next leader opens its own,
+// and the port is free before the followers look for it.
+func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain time.Duration, next *leader.Successor) {
 	srv.setState(func(s *serving) { s.leaving = true })
 	draining, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	ldr.Leave(draining, reason)
+	if next != nil {
+		if who := c.handOver(srv, ldr, next); who != nil {
+			flush(ldr, who)
+		}
+	}
 	if err := ldr.Close(); err != nil {
 		c.log.Error("leadership not ended cleanly", "error", err)
 		c.closeErr = err
@@ -163,11 +172,16 @@ func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain 
 	srv.archive.close() // before the next leader reads it
 	srv.tenure.release()
 	srv.freePort()
-	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
-	defer cancel()
-	ldr.Flush(flushing)
+	flush(ldr, nil)
 	srv.stop()
 	ldr.Wait()
+}
+
+// flush lets the followers go to the next leader, if it is known who that is.
+func flush(ldr *leader.Leader, next *clusterclientv1.Peer) {
+	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	ldr.Flush(flushing, next)
 }
 
 // serveSelf is the session between this process's own Follower and its Leader.

@@ -51,6 +51,7 @@ type Option func(*options)
 type options struct {
 	open        func(context.Context) (leader.Upstream, error)
 	openSet     bool
+	strict      bool
 	policy      RolePolicy
 	single      bool
 	identity    []byte
@@ -88,6 +89,15 @@ type options struct {
 func WithUpstream(open func(ctx context.Context) (leader.Upstream, error)) Option {
 	return func(o *options) { o.open, o.openSet = open, true }
 }
+
+// WithStrictlyOneUpstream keeps the processes of a cluster from ever having two
+// connections to the upstream at once, but for that of a leader which hangs.
+// By default the next leader opens its own before one that resigns or is closed
+// lets go, so that no value turns stale meanwhile and calls hardly wait. It is
+// for upstreams that allow one connection only, such as one for each client id;
+// values turn stale then until the next leader has opened its own. It holds
+// if the process that leads or the one that is next has it.
+func WithStrictlyOneUpstream() Option { return func(o *options) { o.strict = true } }
 
 // A RolePolicy says which roles a client may take.
 type RolePolicy int

@@ -309,8 +309,12 @@ func (c *Client) hello() *clusterclientv1.RequestFrame {
 
 // features are the optional abilities of this client.
 func (c *Client) features() []string {
-	if c.opts.probe == nil {
-		return []string{wire.FeatureInquiry}
+	all := []string{wire.FeatureInquiry}
+	if c.opts.probe != nil {
+		all = append(all, wire.FeatureProbe)
 	}
-	return []string{wire.FeatureInquiry, wire.FeatureProbe}
+	if c.opts.candidate() && !c.opts.strict {
+		all = append(all, wire.FeatureHandOver)
+	}
+	return all
 }

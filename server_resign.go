@@ -35,6 +35,8 @@ func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest)
 	if st := leading.Stats(); st.Candidates <= 1 { // the leader itself
 		return nil, status.Errorf(codes.FailedPrecondition, "none of the %d followers could lead", len(st.Followers)-1)
 	}
-	leading.end(errResigned)
+	if err := s.c.resign(ctx, leading); err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
 	return &clusterclientv1.ResignResponse{Term: leading.Term()}, nil
 }

@@ -92,7 +92,7 @@ func (s *standIn) lead(end context.CancelCauseFunc, got <-chan opened) opened {
 	defer srv.archive.serve(ldr)()
 	c.term.saw(ldr.Term(), c.instance)
 	srv.setState(func(st *serving) { st.leader = ldr })
-	defer c.status.hold(RoleLeader, ldr.Term(), c.self(), &leadership{ldr, srv.dir.isOwner, end, srv.archive.written})()
+	defer c.status.hold(RoleLeader, ldr.Term(), c.self(), newLeadership(ldr, srv, end))()
 	c.log.Warn("leading without the upstream, with the values of the snapshot", "term", ldr.Term(), "values", srv.archive.store.Len())
 
 	var own sync.WaitGroup
@@ -117,5 +117,5 @@ func (s *standIn) end(ldr *leader.Leader) {
 	}
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	ldr.Flush(flushing)
+	ldr.Flush(flushing, nil)
 }

@@ -107,8 +107,9 @@ type UpstreamStatus struct {
 // A leadership is what a client that leads can be asked and told.
 type leadership struct {
 	*leader.Leader
-	owns func() bool        // the cluster's port
-	end  func(reason error) // the leadership
+	owns       func() bool        // the cluster's port
+	end        func(reason error) // the leadership
+	succession *succession
 
 	written func() time.Time // the snapshot, last; zero for never
 }

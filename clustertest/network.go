@@ -30,6 +30,7 @@ type Network struct {
 	listeners map[string]*listener
 	ports     int
 	hosts     []*Host
+	places    map[string]*place
 }
 
 // A Host is the network as one process sees it. It is a
@@ -98,6 +99,12 @@ func (h *Host) Thaw() {
 	}
 }
 
+func (h *Host) isFrozen() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.frozen != nil
+}
+
 // wait returns when the process runs.
 func (h *Host) wait() {
 	for {
@@ -161,13 +168,14 @@ var errNoDir = errors.New("clustertest: the host has no runtime directory")
 // Dial connects to whoever listens on address.
 func (h *Host) Dial(_ context.Context, address string) (net.Conn, error) {
 	h.wait()
-	h.n.mu.Lock()
+	h.n.mu.Lock() // until it waits to be accepted: the listener may change hands
 	l := h.n.listeners[address]
-	h.n.mu.Unlock()
 	if l == nil {
+		h.n.mu.Unlock()
 		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: mempipe.Addr(address), Err: syscall.ECONNREFUSED}
 	}
 	c, err := l.DialFrom(dialler{mempipe.Addr("dialled"), h})
+	h.n.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}

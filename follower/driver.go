@@ -39,6 +39,10 @@ type Link struct {
 	Sight     func(Sight)              // called when that has changed; may be nil
 	Named     func(successor []byte)   // called when the leader that leaves has named one; may be nil
 
+	// HandOver, if not nil, is called with what the leader says to its
+	// successor, Prepare and Succeed. It does not block.
+	HandOver func(*clusterclientv1.ResponseFrame)
+
 	// Direct, if not nil, returns a function that calls go through instead of
 	// Stream; replies go to the function it is given. See leader.Leader.Direct.
 	Direct func(reply func(*wire.Reply)) func(*wire.Call) (taken bool)
@@ -82,8 +86,9 @@ func (f *Follower) attach(l *link) bool {
 	if f.closed {
 		return false
 	}
-	l.gapSince = f.state.Load().since
-	f.state.Store(&linkState{link: l, since: time.Now()})
+	last := f.state.Load()
+	l.gapSince = last.since
+	f.state.Store(&linkState{link: l, since: time.Now(), before: last.before.handedTo(l)})
 	f.announceLocked()
 	for name, k := range f.keys {
 		l.dueKey(name)
@@ -105,7 +110,7 @@ func (f *Follower) detach(l *link, err error) {
 	l.endAll(lost)
 	if f.state.Load().link == l {
 		reason := fmt.Errorf("the leader, %s, is gone: %w", l, plain(err))
-		f.state.Store(&linkState{since: time.Now(), reason: reason})
+		f.state.Store(&linkState{since: time.Now(), reason: reason, before: l.handing()})
 		f.announceLocked()
 		f.wakeKeysLocked()
 	}
@@ -130,7 +135,24 @@ func (d *Driver) NoLink(reason error) {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
 	if st := d.f.state.Load(); st.link == nil {
-		d.f.state.Store(&linkState{since: st.since, reason: reason})
+		d.f.state.Store(&linkState{since: st.since, reason: reason, before: st.before})
+	}
+}
+
+// Tell sends the leader a frame, if there is a link.
+func (d *Driver) Tell(frame *clusterclientv1.RequestFrame) {
+	if l := d.f.state.Load().link; l != nil {
+		l.w.Send(frame, nil)
+	}
+}
+
+// Succeed ends the link once all that was said has been sent. The leader has
+// handed over to this process, which is next.
+func (d *Driver) Succeed(next *clusterclientv1.Peer) {
+	if l := d.f.state.Load().link; l != nil {
+		l.next.Store(next)
+		l.leaving.Store(true)
+		l.w.Finish()
 	}
 }
 
@@ -248,8 +270,12 @@ func (d *Driver) Close() {
 		close(f.done)
 		f.announceLocked()
 		f.wakeKeysLocked()
-		if l := f.state.Load().link; l != nil {
-			l.endAll(closed)
+		st := f.state.Load()
+		if st.link != nil {
+			st.link.endAll(closed)
+		}
+		if st.before != nil {
+			st.before.silence.stop()
 		}
 	}
 }

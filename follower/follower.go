@@ -69,6 +69,7 @@ type linkState struct {
 	link   *link // nil between terms
 	since  time.Time
 	reason error // why the last link ended
+	before *link // whose leader handed over to the one that is next; nil without one
 }
 
 type recordID struct {

@@ -138,6 +138,7 @@ func (k *key) valueLocked() Value {
 	v.Key = k.name
 	st := k.f.state.Load()
 	switch {
+	case st.before != nil && k.told == st.before && st.before.vouches():
 	case st.link == nil:
 		v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: st.reason}
 		v.setStale(st.since)

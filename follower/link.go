@@ -31,8 +31,9 @@ type link struct {
 
 	ctx     context.Context // ends, with the reason, when the link is lost
 	lose    context.CancelCauseFunc
-	leaving atomic.Bool            // the leader takes no new calls
-	leaves  atomic.Pointer[string] // why
+	leaving atomic.Bool                          // the leader takes no new calls
+	leaves  atomic.Pointer[string]               // why
+	next    atomic.Pointer[clusterclientv1.Peer] // who leads already, when this leader has handed over
 	silence silence
 	term    atomic.Uint64
 	onTerm  func(uint64)
@@ -40,6 +41,7 @@ type link struct {
 	sight   atomic.Pointer[sight] // never nil; changed by receive alone
 	onSight func(Sight)           // may be nil, as is onNamed
 	onNamed func(successor []byte)
+	onHand  func(*clusterclientv1.ResponseFrame) // may be nil
 
 	doubt doubt // of the goroutine that handles frames
 
@@ -53,7 +55,7 @@ type link struct {
 
 func newLink(f *Follower, lk Link) *link {
 	l := &link{
-		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, closeSend: lk.CloseSend, onTerm: lk.Term,
+		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, closeSend: lk.CloseSend, onTerm: lk.Term, onHand: lk.HandOver,
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		isDue:      make(map[string]bool),
@@ -95,7 +97,9 @@ func (l *link) run() error {
 		}
 	})
 	err := l.receive()
-	l.silence.stop()
+	if l.handing() == nil {
+		l.silence.stop()
+	}
 	cancel(err)
 	l.close()
 	sender.Wait()
@@ -140,6 +144,9 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		if successor := k.Leaving.GetSuccessor(); len(successor) > 0 && l.onNamed != nil {
 			l.onNamed(successor)
 		}
+		if next := k.Leaving.GetNext(); next != nil {
+			l.next.Store(next)
+		}
 		if k.Leaving.GetLast() {
 			l.w.Finish() // what is queued later was certainly not started
 		}
@@ -155,7 +162,35 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		l.probe(k.Probe)
 	case *clusterclientv1.ResponseFrame_Record:
 		l.f.record(k.Record)
+	case *clusterclientv1.ResponseFrame_Prepare, *clusterclientv1.ResponseFrame_Succeed:
+		if l.onHand != nil {
+			l.onHand(f)
+		}
 	}
+}
+
+// handing returns the link, if its leader has handed over: until the next
+// leader speaks, what it said last holds on.
+func (l *link) handing() *link {
+	if l.next.Load() == nil {
+		return nil
+	}
+	return l
+}
+
+// handedTo returns the link, if its leader has handed over to that of other.
+func (l *link) handedTo(other *link) *link {
+	if l == nil || string(l.next.Load().GetInstance()) != string(other.leader.GetInstance()) {
+		return nil
+	}
+	return l
+}
+
+// vouches reports whether what the leader of a link that has ended said last
+// still holds.
+func (l *link) vouches() bool {
+	_, silent := l.silence.silent()
+	return !silent
 }
 
 // takeValue stores a value; nobody may want it any more.

@@ -144,7 +144,7 @@ func (k *key) isMember(sb *sub) bool {
 
 // dispatchLocked hands out updates in turn, to members that have room.
 func (g *group) dispatchLocked() {
-	for len(g.queue) > 0 {
+	for len(g.queue) > 0 && !g.key.bequeathed {
 		i := slices.IndexFunc(g.members, func(m *member) bool { return len(m.holds) < groupWindow })
 		if i < 0 {
 			return

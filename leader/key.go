@@ -52,11 +52,13 @@ type key struct {
 	changed     time.Time // when the upstream reported the value; zero for one from before
 	updates     uint64    // values reported
 	endWatch    context.CancelCauseFunc
-	start       *start   // of a watch that has not had its turn; nil without one
-	failures    uint64   // how often the watch has ended by itself
-	reported    bool     // by the upstream, in this leadership
-	heard       bool     // reported, or failed, once
-	waiting     []func() // called when heard
+	start       *start    // of a watch that has not had its turn; nil without one
+	failures    uint64    // how often the watch has ended by itself
+	reported    bool      // by the upstream, in this leadership
+	heard       bool      // reported, or failed, once
+	waiting     []func()  // called when heard
+	warm        *heirloom // the first watch, if it began before the leadership
+	bequeathed  bool      // to the next leader: groups hand nothing out any more
 }
 
 // join makes sb wait for the values of f's key and starts the watch if there
@@ -130,6 +132,9 @@ func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 	}
 	if o := l.override[name]; o != nil {
 		k.overrideLocked(o)
+	}
+	if w := l.cfg.Warm.take(name); w != nil {
+		k.inherit(w)
 	}
 	before := l.ending[name]
 	l.keys[name] = k

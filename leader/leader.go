@@ -69,6 +69,9 @@ type Config struct {
 	// MayAct, if not nil, returns why somebody else may be leading already. It
 	// is asked before anything that others would notice.
 	MayAct func() error
+
+	// Warm, if not nil, is the upstream that New is given, watched already.
+	Warm *Warm
 }
 
 // A Seed is the last known value of a key, from before this leadership.
@@ -129,6 +132,11 @@ type Leader struct {
 
 	successor []byte // instance; nil unless somebody in particular is to lead next
 	override  map[string]*Override
+	last      map[string]*key // those that there were when it was closed
+
+	prepared atomic.Uint64 // successors so far
+	stopping sync.Once
+	stopped  error // set by stopping
 }
 
 // New starts a leadership on up. It fails, without closing up, when up
@@ -138,7 +146,7 @@ type Leader struct {
 // Seed knows, and tells its followers to start nothing with it; see
 // [Leader.Absent].
 func New(cfg Config, up Upstream) (*Leader, error) {
-	methods, err := methodsOf(up)
+	methods, err := cfg.methods(up)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +170,21 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	if g, ok := up.(Getter); ok && cfg.Reread > 0 {
 		l.work.Go(func() { l.reread(g) })
 	}
+	if cfg.Warm != nil {
+		l.work.Go(func() {
+			_ = l.sleep(warmUnclaimed)
+			cfg.Warm.rest()
+		})
+	}
 	return l, nil
+}
+
+// methods returns those of up, which are asked for once.
+func (c *Config) methods(up Upstream) (*Registry, error) {
+	if c.Warm != nil {
+		return c.Warm.methods, nil
+	}
+	return methodsOf(up)
 }
 
 // Term returns the number of the leadership. It grows when a follower turns
@@ -389,9 +411,11 @@ func (l *Leader) checkDrainedLocked() {
 }
 
 // Flush ends every session once what either side had to say has been sent,
-// and returns when all have ended or ctx has.
-func (l *Leader) Flush(ctx context.Context) {
+// and returns when all have ended or ctx has. next is who leads already, nil
+// when that is not known.
+func (l *Leader) Flush(ctx context.Context, next *clusterclientv1.Peer) {
 	all, frame := l.allSessions(), l.leavingFrame(errLeaving.Error(), true)
+	frame.Next = next
 	for _, s := range all {
 		s.dueLeaving(frame)
 	}
@@ -404,15 +428,23 @@ func (l *Leader) Flush(ctx context.Context) {
 	}
 }
 
-// Close ends every watch and call and closes the upstream. Sessions stay until
-// [Leader.Flush], or until their streams end. It waits for the upstream's and
-// the handlers' code to return, but not for ever: the error then says what
-// still runs.
-func (l *Leader) Close() error {
+// Close does what Stop does and closes the upstream. It is called once.
+func (l *Leader) Close() error { return errors.Join(l.Stop(), l.closeUpstream()) }
+
+// Stop ends every watch and call: this leader does nothing any more. Sessions
+// stay until [Leader.Flush], or until their streams end. It waits for the
+// upstream's and the handlers' code to return, but not for ever: the error
+// then says what still runs. It is idempotent.
+func (l *Leader) Stop() error {
+	l.stopping.Do(func() { l.stopped = l.stop() })
+	return l.stopped
+}
+
+func (l *Leader) stop() error {
 	l.mu.Lock()
 	l.leaving, l.closed = true, true
 	keys := l.keys
-	l.keys = make(map[string]*key)
+	l.keys, l.last = make(map[string]*key), keys
 	calls := l.callsLocked()
 	l.mu.Unlock()
 	for _, c := range calls {
@@ -425,7 +457,10 @@ func (l *Leader) Close() error {
 	for _, k := range keys {
 		k.close()
 	}
-	return errors.Join(l.await(), l.closeUpstream())
+	if l.cfg.Warm != nil {
+		l.work.Go(l.cfg.Warm.Close)
+	}
+	return l.await()
 }
 
 func (l *Leader) closeUpstream() (err error) {

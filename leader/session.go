@@ -34,11 +34,13 @@ type session struct {
 	ended     chan struct{}
 	answers   bool // understands inquiries
 	probes    bool // can tell whether it could reach the upstream
+	heir      bool // understands that it is to succeed
 	shard     int  // of the leader's tallies
 	conflated atomic.Uint64
 	told      wire.Checksum // of what the follower should have
 	wishes    atomic.Uint64 // for keys, that were taken
 	refused   atomic.Bool   // one of those
+	tookLeave atomic.Bool   // the follower ended the session, in order
 
 	mu          sync.Mutex // guards what follows; see Leader.mu for the order
 	subs        map[string]*sub
@@ -55,6 +57,7 @@ type session struct {
 	records     map[*registration]*recordDue
 	tasks       map[uint64]*task // handed over, not acknowledged
 	nextTask    uint64
+	successor   *Successor // that it is; nil when it is none
 }
 
 // due is a piece of present state that a follower has to be told of. It is
@@ -75,6 +78,7 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
 		tasks: make(map[uint64]*task), inquiries: make(map[uint64]chan []byte),
 		answers: canAnswer(hello), probes: canProbe(hello), shard: int(l.joined.Add(1) % tallyShards),
+		heir: slices.Contains(hello.GetFeatures(), wire.FeatureHandOver),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
@@ -141,6 +145,10 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.takeFinding(k.Finding)
 	case *clusterclientv1.RequestFrame_Probed:
 		s.takeProbed(k.Probed)
+	case *clusterclientv1.RequestFrame_Prepared:
+		s.takeAnswer(k.Prepared.GetId(), f)
+	case *clusterclientv1.RequestFrame_Succeeded:
+		s.takeAnswer(k.Succeeded.GetId(), f)
 	case *clusterclientv1.RequestFrame_Cancel:
 		s.cancelCall(k.Cancel.GetId())
 	case *clusterclientv1.RequestFrame_Publish:

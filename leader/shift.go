@@ -133,6 +133,7 @@ func (s *session) receive() {
 	s.in.Close()
 	switch {
 	case errors.Is(err, io.EOF):
+		s.tookLeave.Store(true)
 		s.w.Finish() // what was asked for before is answered
 	default:
 		s.cancel(err)

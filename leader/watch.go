@@ -33,6 +33,9 @@ func (k *key) watch(ctx context.Context) {
 
 // watchInTurn runs one Watch when the ramp lets it.
 func (k *key) watchInTurn(ctx context.Context, reported func()) error {
+	if k.warm != nil { // it is under way
+		return k.watchUntil(ctx, reported)
+	}
 	k.mu.Lock()
 	st := k.l.ramp.queue(len(k.subs))
 	k.start = st
@@ -93,7 +96,7 @@ func (k *key) watchOnce(ctx context.Context, reported func()) (err error) {
 			err = fmt.Errorf("the upstream's watch panicked: %v", p)
 		}
 	}()
-	return k.l.up.Watch(ctx, k.name, func(u Update) {
+	sink := func(u Update) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !over && ctx.Err() == nil && k.l.mayAct() == nil {
@@ -102,7 +105,12 @@ func (k *key) watchOnce(ctx context.Context, reported func()) (err error) {
 			k.report(u)
 			k.l.sight.reported() // it may have turned blind for want of this one
 		}
-	})
+	}
+	if h := k.warm; h != nil { // only the goroutine that watches looks at it
+		k.warm = nil
+		return h.lead(ctx, sink)
+	}
+	return k.l.up.Watch(ctx, k.name, sink)
 }
 
 // retryUntil calls op, with pauses, until it succeeds or ctx ends.

@@ -79,6 +79,21 @@ func (l *Listener) Close() error {
 	}
 }
 
+// Pass closes the listener and returns another one in its place, which has the
+// connections that wait.
+func (l *Listener) Pass() *Listener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next := &Listener{addr: l.addr, waiting: l.waiting, done: make(chan struct{}), closed: l.closed}
+	if l.closed {
+		close(next.done)
+		return next
+	}
+	l.closed = true
+	close(l.done)
+	return next
+}
+
 // Addr returns the name that Listen was given.
 func (l *Listener) Addr() net.Addr { return l.addr }
 

@@ -37,8 +37,9 @@ type Command struct {
 	Data    string        `json:"data,omitempty"`
 	Method  string        `json:"method,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"`
-	Pause   time.Duration `json:"pause,omitempty"` // of a reader after each value, or on average between calls
-	Quiet   bool          `json:"quiet,omitempty"` // a subscription that does not tell when its value was confirmed
+	Pause   time.Duration `json:"pause,omitempty"`  // of a reader after each value, or on average between calls
+	States  bool          `json:"states,omitempty"` // a subscription that yields changes of state, too
+	Quiet   bool          `json:"quiet,omitempty"`  // a subscription that does not tell when its value was confirmed
 }
 
 // An Event is something that a child saw, one JSON object a line.

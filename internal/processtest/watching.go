@@ -18,6 +18,9 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 	if c.Group != "" {
 		opts = append(opts, follower.QueueGroup(c.Group))
 	}
+	if c.States {
+		opts = append(opts, follower.WithStates())
+	}
 	sub, err := client.Subscribe(ctx, c.Key, opts...)
 	if err != nil {
 		return err

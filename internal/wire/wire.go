@@ -39,6 +39,10 @@ const (
 	// FeatureProbe is the feature, in Hello, of answering probes.
 	FeatureProbe = "probe"
 
+	// FeatureHandOver is the feature, in Hello, of getting ready to lead while
+	// somebody else does.
+	FeatureHandOver = "hand-over"
+
 	// AnsweredKey is the trailer that a leader sets on each stream it ended
 	// itself. Where it is missing, the leader was lost.
 	AnsweredKey = "clusterclient-answered"

@@ -277,6 +277,8 @@ type RequestFrame struct {
 	//	*RequestFrame_Finding
 	//	*RequestFrame_Restate
 	//	*RequestFrame_Probed
+	//	*RequestFrame_Prepared
+	//	*RequestFrame_Succeeded
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -445,6 +447,24 @@ func (x *RequestFrame) GetProbed() *Probed {
 	return nil
 }
 
+func (x *RequestFrame) GetPrepared() *Prepared {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Prepared); ok {
+			return x.Prepared
+		}
+	}
+	return nil
+}
+
+func (x *RequestFrame) GetSucceeded() *Succeeded {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Succeeded); ok {
+			return x.Succeeded
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -520,6 +540,16 @@ type RequestFrame_Probed struct {
 	Probed *Probed `protobuf:"bytes,30,opt,name=probed,proto3,oneof"`
 }
 
+type RequestFrame_Prepared struct {
+	// prepared answers prepare.
+	Prepared *Prepared `protobuf:"bytes,31,opt,name=prepared,proto3,oneof"`
+}
+
+type RequestFrame_Succeeded struct {
+	// succeeded answers succeed.
+	Succeeded *Succeeded `protobuf:"bytes,32,opt,name=succeeded,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -548,6 +578,10 @@ func (*RequestFrame_Restate) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Probed) isRequestFrame_Kind() {}
 
+func (*RequestFrame_Prepared) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Succeeded) isRequestFrame_Kind() {}
+
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -571,6 +605,8 @@ type ResponseFrame struct {
 	//	*ResponseFrame_Chunk
 	//	*ResponseFrame_Inquiry
 	//	*ResponseFrame_Probe
+	//	*ResponseFrame_Prepare
+	//	*ResponseFrame_Succeed
 	Kind          isResponseFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -757,6 +793,24 @@ func (x *ResponseFrame) GetProbe() *Probe {
 	return nil
 }
 
+func (x *ResponseFrame) GetPrepare() *Prepare {
+	if x != nil {
+		if x, ok := x.Kind.(*ResponseFrame_Prepare); ok {
+			return x.Prepare
+		}
+	}
+	return nil
+}
+
+func (x *ResponseFrame) GetSucceed() *Succeed {
+	if x != nil {
+		if x, ok := x.Kind.(*ResponseFrame_Succeed); ok {
+			return x.Succeed
+		}
+	}
+	return nil
+}
+
 type isResponseFrame_Kind interface {
 	isResponseFrame_Kind()
 }
@@ -843,6 +897,17 @@ type ResponseFrame_Probe struct {
 	Probe *Probe `protobuf:"bytes,30,opt,name=probe,proto3,oneof"`
 }
 
+type ResponseFrame_Prepare struct {
+	// prepare asks the follower to get ready to lead; sent to one that has the
+	// feature "hand-over".
+	Prepare *Prepare `protobuf:"bytes,31,opt,name=prepare,proto3,oneof"`
+}
+
+type ResponseFrame_Succeed struct {
+	// succeed makes it lead.
+	Succeed *Succeed `protobuf:"bytes,32,opt,name=succeed,proto3,oneof"`
+}
+
 func (*ResponseFrame_Pending) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Welcome) isResponseFrame_Kind() {}
@@ -874,6 +939,10 @@ func (*ResponseFrame_Chunk) isResponseFrame_Kind() {}
 func (*ResponseFrame_Inquiry) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Probe) isResponseFrame_Kind() {}
+
+func (*ResponseFrame_Prepare) isResponseFrame_Kind() {}
+
+func (*ResponseFrame_Succeed) isResponseFrame_Kind() {}
 
 // Peer is one client in one process.
 type Peer struct {
@@ -1681,7 +1750,10 @@ type Leaving struct {
 	Last bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
 	// successor, unless empty, is the instance of the candidate that is to lead
 	// next: it reaches the upstream. Others leave it to that one for a moment.
-	Successor     []byte `protobuf:"bytes,10,opt,name=successor,proto3" json:"successor,omitempty"`
+	Successor []byte `protobuf:"bytes,10,opt,name=successor,proto3" json:"successor,omitempty"`
+	// next leads already, and has confirmed the values of this leader's keys;
+	// unset when that is not known. Set together with last.
+	Next          *Peer `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1737,6 +1809,460 @@ func (x *Leaving) GetSuccessor() []byte {
 	return nil
 }
 
+func (x *Leaving) GetNext() *Peer {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+// Prepare asks a follower to open its upstream, to watch the keys, and to say
+// when it has heard of them.
+type Prepare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is repeated in the answer. A new one takes the place of the one before;
+	// 0 means that nobody is wanted any more.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// keys that are subscribed to, those with most subscribers first.
+	Keys          []*WantedKey `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prepare) Reset() {
+	*x = Prepare{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prepare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prepare) ProtoMessage() {}
+
+func (x *Prepare) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
+func (*Prepare) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Prepare) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Prepare) GetKeys() []*WantedKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// WantedKey is a key that is subscribed to.
+type WantedKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key to watch.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// grouped is whether it has queue groups, to which every update counts.
+	Grouped       bool `protobuf:"varint,2,opt,name=grouped,proto3" json:"grouped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WantedKey) Reset() {
+	*x = WantedKey{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WantedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WantedKey) ProtoMessage() {}
+
+func (x *WantedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WantedKey.ProtoReflect.Descriptor instead.
+func (*WantedKey) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WantedKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WantedKey) GetGrouped() bool {
+	if x != nil {
+		return x.Grouped
+	}
+	return false
+}
+
+// Prepared answers Prepare.
+type Prepared struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the Prepare.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// error is why the sender cannot lead; empty when it can.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// relay names where the listening socket can be sent to; empty when it
+	// cannot be.
+	Relay         string `protobuf:"bytes,3,opt,name=relay,proto3" json:"relay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prepared) Reset() {
+	*x = Prepared{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prepared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prepared) ProtoMessage() {}
+
+func (x *Prepared) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
+func (*Prepared) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Prepared) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Prepared) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Prepared) GetRelay() string {
+	if x != nil {
+		return x.Relay
+	}
+	return ""
+}
+
+// Succeed makes the follower that was prepared lead. The sender does nothing
+// any more, and its lease is released.
+type Succeed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the Prepare.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// term that has ended.
+	Term uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	// address that the sender serves at. Once the receiver has answered, the
+	// listening socket is sent to its relay, or closed.
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// keys that are subscribed to, and what was last said of them.
+	Keys          []*Inheritance `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Succeed) Reset() {
+	*x = Succeed{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Succeed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Succeed) ProtoMessage() {}
+
+func (x *Succeed) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Succeed.ProtoReflect.Descriptor instead.
+func (*Succeed) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Succeed) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Succeed) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Succeed) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Succeed) GetKeys() []*Inheritance {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// Inheritance is what a leader leaves to the next one of one key.
+type Inheritance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key it is about.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// last is the value that the followers were given last; unset when there
+	// was none.
+	Last *Mark `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
+	// since is when the upstream began to vouch for it, in Unix nanoseconds; 0
+	// when it does not.
+	Since int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	// groups are its queue groups.
+	Groups        []*InheritedGroup `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inheritance) Reset() {
+	*x = Inheritance{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inheritance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inheritance) ProtoMessage() {}
+
+func (x *Inheritance) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inheritance.ProtoReflect.Descriptor instead.
+func (*Inheritance) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Inheritance) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Inheritance) GetLast() *Mark {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Inheritance) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Inheritance) GetGroups() []*InheritedGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// InheritedGroup is a queue group that goes on under the next leader.
+type InheritedGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group is its name.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// tasks are the updates that no member was given, in order.
+	Tasks         []*Value `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InheritedGroup) Reset() {
+	*x = InheritedGroup{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InheritedGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InheritedGroup) ProtoMessage() {}
+
+func (x *InheritedGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InheritedGroup.ProtoReflect.Descriptor instead.
+func (*InheritedGroup) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *InheritedGroup) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *InheritedGroup) GetTasks() []*Value {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+// Succeeded answers Succeed: first that the sender has the right to lead, and
+// then the end of the session means that it does. With an error it does not.
+type Succeeded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the Prepare.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// error is why the sender does not lead; empty when it does.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// leader is the sender, with the address it serves at.
+	Leader        *Peer `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Succeeded) Reset() {
+	*x = Succeeded{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Succeeded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Succeeded) ProtoMessage() {}
+
+func (x *Succeeded) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Succeeded.ProtoReflect.Descriptor instead.
+func (*Succeeded) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Succeeded) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Succeeded) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Succeeded) GetLeader() *Peer {
+	if x != nil {
+		return x.Leader
+	}
+	return nil
+}
+
 // Revision orders the values of one key: by term, then by sequence.
 type Revision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1750,7 +2276,7 @@ type Revision struct {
 
 func (x *Revision) Reset() {
 	*x = Revision{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +2288,7 @@ func (x *Revision) String() string {
 func (*Revision) ProtoMessage() {}
 
 func (x *Revision) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[16]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +2301,7 @@ func (x *Revision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revision.ProtoReflect.Descriptor instead.
 func (*Revision) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{16}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Revision) GetTerm() uint64 {
@@ -1812,7 +2338,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +2350,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[17]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +2363,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{17}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Freshness) GetStale() bool {
@@ -1892,7 +2418,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2430,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[18]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2443,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{18}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Mark) GetRevision() *Revision {
@@ -1966,7 +2492,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2504,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[19]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2517,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{19}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Subscribe) GetKey() string {
@@ -2038,7 +2564,7 @@ type GroupMember struct {
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2576,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[20]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2589,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{20}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GroupMember) GetName() string {
@@ -2098,7 +2624,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2636,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[21]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2649,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{21}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Unsubscribe) GetKey() string {
@@ -2143,7 +2669,7 @@ type Restate struct {
 
 func (x *Restate) Reset() {
 	*x = Restate{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2681,7 @@ func (x *Restate) String() string {
 func (*Restate) ProtoMessage() {}
 
 func (x *Restate) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[22]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2694,7 @@ func (x *Restate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restate.ProtoReflect.Descriptor instead.
 func (*Restate) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{22}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
 }
 
 // Value is the newest value of a key.
@@ -2192,7 +2718,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2730,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[23]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2743,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{23}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Value) GetKey() string {
@@ -2277,7 +2803,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2815,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[24]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2828,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{24}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *State) GetKey() string {
@@ -2344,7 +2870,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2882,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[25]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2895,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{25}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Task) GetId() uint64 {
@@ -2411,7 +2937,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2949,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[26]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2962,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{26}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Ack) GetIds() []uint64 {
@@ -2461,7 +2987,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2999,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[27]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +3012,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{27}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Progress) GetKey() string {
@@ -2523,7 +3049,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +3061,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[28]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +3074,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{28}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Metadata) GetKey() string {
@@ -2588,7 +3114,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +3126,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[29]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +3139,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{29}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2676,7 +3202,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +3214,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[30]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +3227,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{30}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -2728,7 +3254,7 @@ type Publish struct {
 
 func (x *Publish) Reset() {
 	*x = Publish{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +3266,7 @@ func (x *Publish) String() string {
 func (*Publish) ProtoMessage() {}
 
 func (x *Publish) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[31]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +3279,7 @@ func (x *Publish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publish.ProtoReflect.Descriptor instead.
 func (*Publish) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{31}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Publish) GetId() uint64 {
@@ -2803,7 +3329,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +3341,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[32]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +3354,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{32}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Register) GetId() uint64 {
@@ -2884,7 +3410,7 @@ type Deregister struct {
 
 func (x *Deregister) Reset() {
 	*x = Deregister{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +3422,7 @@ func (x *Deregister) String() string {
 func (*Deregister) ProtoMessage() {}
 
 func (x *Deregister) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +3435,7 @@ func (x *Deregister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deregister.ProtoReflect.Descriptor instead.
 func (*Deregister) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Deregister) GetId() uint64 {
@@ -2970,7 +3496,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3508,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3521,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -3088,7 +3614,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3100,7 +3626,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3113,7 +3639,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Record) GetOwner() *Peer {
@@ -3167,7 +3693,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3705,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3718,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -3242,7 +3768,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3780,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3793,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -3330,7 +3856,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3868,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3881,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -3378,7 +3904,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3916,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3929,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -3433,7 +3959,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3971,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3984,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -3486,7 +4012,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +4024,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +4037,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Probe) GetId() uint64 {
@@ -3536,7 +4062,7 @@ type Probed struct {
 
 func (x *Probed) Reset() {
 	*x = Probed{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3548,7 +4074,7 @@ func (x *Probed) String() string {
 func (*Probed) ProtoMessage() {}
 
 func (x *Probed) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3561,7 +4087,7 @@ func (x *Probed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probed.ProtoReflect.Descriptor instead.
 func (*Probed) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Probed) GetId() uint64 {
@@ -3599,7 +4125,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3611,7 +4137,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3624,7 +4150,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -3652,7 +4178,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3664,7 +4190,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3677,7 +4203,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -3695,7 +4221,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x8c\x06\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x83\a\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -3713,8 +4239,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05chunk\x18\v \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
 	"\afinding\x18\x14 \x01(\v2\x19.clusterclient.v1.FindingH\x00R\afinding\x125\n" +
 	"\arestate\x18\x15 \x01(\v2\x19.clusterclient.v1.RestateH\x00R\arestate\x122\n" +
-	"\x06probed\x18\x1e \x01(\v2\x18.clusterclient.v1.ProbedH\x00R\x06probedB\x06\n" +
-	"\x04kind\"\xdd\x06\n" +
+	"\x06probed\x18\x1e \x01(\v2\x18.clusterclient.v1.ProbedH\x00R\x06probed\x128\n" +
+	"\bprepared\x18\x1f \x01(\v2\x1a.clusterclient.v1.PreparedH\x00R\bprepared\x12;\n" +
+	"\tsucceeded\x18  \x01(\v2\x1b.clusterclient.v1.SucceededH\x00R\tsucceededB\x06\n" +
+	"\x04kind\"\xcb\a\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
 	"\awelcome\x18\x02 \x01(\v2\x19.clusterclient.v1.WelcomeH\x00R\awelcome\x128\n" +
@@ -3732,7 +4260,9 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06record\x18\r \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
 	"\x05chunk\x18\x0e \x01(\v2\x17.clusterclient.v1.ChunkH\x00R\x05chunk\x125\n" +
 	"\ainquiry\x18\x14 \x01(\v2\x19.clusterclient.v1.InquiryH\x00R\ainquiry\x12/\n" +
-	"\x05probe\x18\x1e \x01(\v2\x17.clusterclient.v1.ProbeH\x00R\x05probeB\x06\n" +
+	"\x05probe\x18\x1e \x01(\v2\x17.clusterclient.v1.ProbeH\x00R\x05probe\x125\n" +
+	"\aprepare\x18\x1f \x01(\v2\x19.clusterclient.v1.PrepareH\x00R\aprepare\x125\n" +
+	"\asucceed\x18  \x01(\v2\x19.clusterclient.v1.SucceedH\x00R\asucceedB\x06\n" +
 	"\x04kind\"\x98\x01\n" +
 	"\x04Peer\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\fR\binstance\x12\x10\n" +
@@ -3791,12 +4321,40 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x03sum\x18\x03 \x01(\x06R\x03sum\"9\n" +
 	"\tBlindness\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\x03R\x05since\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"S\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x7f\n" +
 	"\aLeaving\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12\x1c\n" +
 	"\tsuccessor\x18\n" +
-	" \x01(\fR\tsuccessor\":\n" +
+	" \x01(\fR\tsuccessor\x12*\n" +
+	"\x04next\x18\x03 \x01(\v2\x16.clusterclient.v1.PeerR\x04next\"J\n" +
+	"\aPrepare\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
+	"\x04keys\x18\x02 \x03(\v2\x1b.clusterclient.v1.WantedKeyR\x04keys\"7\n" +
+	"\tWantedKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\agrouped\x18\x02 \x01(\bR\agrouped\"F\n" +
+	"\bPrepared\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
+	"\x05relay\x18\x03 \x01(\tR\x05relay\"z\n" +
+	"\aSucceed\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x121\n" +
+	"\x04keys\x18\x04 \x03(\v2\x1d.clusterclient.v1.InheritanceR\x04keys\"\x9b\x01\n" +
+	"\vInheritance\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
+	"\x04last\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x04last\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\x128\n" +
+	"\x06groups\x18\x04 \x03(\v2 .clusterclient.v1.InheritedGroupR\x06groups\"U\n" +
+	"\x0eInheritedGroup\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12-\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x17.clusterclient.v1.ValueR\x05tasks\"a\n" +
+	"\tSucceeded\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12.\n" +
+	"\x06leader\x18\x03 \x01(\v2\x16.clusterclient.v1.PeerR\x06leader\":\n" +
 	"\bRevision\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x9b\x01\n" +
@@ -3960,7 +4518,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -3980,103 +4538,121 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Checksum)(nil),        // 15: clusterclient.v1.Checksum
 	(*Blindness)(nil),       // 16: clusterclient.v1.Blindness
 	(*Leaving)(nil),         // 17: clusterclient.v1.Leaving
-	(*Revision)(nil),        // 18: clusterclient.v1.Revision
-	(*Freshness)(nil),       // 19: clusterclient.v1.Freshness
-	(*Mark)(nil),            // 20: clusterclient.v1.Mark
-	(*Subscribe)(nil),       // 21: clusterclient.v1.Subscribe
-	(*GroupMember)(nil),     // 22: clusterclient.v1.GroupMember
-	(*Unsubscribe)(nil),     // 23: clusterclient.v1.Unsubscribe
-	(*Restate)(nil),         // 24: clusterclient.v1.Restate
-	(*Value)(nil),           // 25: clusterclient.v1.Value
-	(*State)(nil),           // 26: clusterclient.v1.State
-	(*Task)(nil),            // 27: clusterclient.v1.Task
-	(*Ack)(nil),             // 28: clusterclient.v1.Ack
-	(*Progress)(nil),        // 29: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 30: clusterclient.v1.Metadata
-	(*Call)(nil),            // 31: clusterclient.v1.Call
-	(*Cancel)(nil),          // 32: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 33: clusterclient.v1.Publish
-	(*Register)(nil),        // 34: clusterclient.v1.Register
-	(*Deregister)(nil),      // 35: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 36: clusterclient.v1.Reply
-	(*Record)(nil),          // 37: clusterclient.v1.Record
-	(*Chunk)(nil),           // 38: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 39: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 40: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 41: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 42: clusterclient.v1.Finding
-	(*Probe)(nil),           // 43: clusterclient.v1.Probe
-	(*Probed)(nil),          // 44: clusterclient.v1.Probed
-	(*ResignRequest)(nil),   // 45: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 46: clusterclient.v1.ResignResponse
+	(*Prepare)(nil),         // 18: clusterclient.v1.Prepare
+	(*WantedKey)(nil),       // 19: clusterclient.v1.WantedKey
+	(*Prepared)(nil),        // 20: clusterclient.v1.Prepared
+	(*Succeed)(nil),         // 21: clusterclient.v1.Succeed
+	(*Inheritance)(nil),     // 22: clusterclient.v1.Inheritance
+	(*InheritedGroup)(nil),  // 23: clusterclient.v1.InheritedGroup
+	(*Succeeded)(nil),       // 24: clusterclient.v1.Succeeded
+	(*Revision)(nil),        // 25: clusterclient.v1.Revision
+	(*Freshness)(nil),       // 26: clusterclient.v1.Freshness
+	(*Mark)(nil),            // 27: clusterclient.v1.Mark
+	(*Subscribe)(nil),       // 28: clusterclient.v1.Subscribe
+	(*GroupMember)(nil),     // 29: clusterclient.v1.GroupMember
+	(*Unsubscribe)(nil),     // 30: clusterclient.v1.Unsubscribe
+	(*Restate)(nil),         // 31: clusterclient.v1.Restate
+	(*Value)(nil),           // 32: clusterclient.v1.Value
+	(*State)(nil),           // 33: clusterclient.v1.State
+	(*Task)(nil),            // 34: clusterclient.v1.Task
+	(*Ack)(nil),             // 35: clusterclient.v1.Ack
+	(*Progress)(nil),        // 36: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 37: clusterclient.v1.Metadata
+	(*Call)(nil),            // 38: clusterclient.v1.Call
+	(*Cancel)(nil),          // 39: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 40: clusterclient.v1.Publish
+	(*Register)(nil),        // 41: clusterclient.v1.Register
+	(*Deregister)(nil),      // 42: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 43: clusterclient.v1.Reply
+	(*Record)(nil),          // 44: clusterclient.v1.Record
+	(*Chunk)(nil),           // 45: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 46: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 47: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 48: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 49: clusterclient.v1.Finding
+	(*Probe)(nil),           // 50: clusterclient.v1.Probe
+	(*Probed)(nil),          // 51: clusterclient.v1.Probed
+	(*ResignRequest)(nil),   // 52: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 53: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
 	5,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
 	7,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
 	8,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
-	21, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
-	23, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	28, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	31, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	32, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	33, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	34, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	35, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	38, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	42, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
-	24, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	44, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
-	9,  // 16: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 17: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 18: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 19: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 20: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 21: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	17, // 22: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	25, // 23: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	26, // 24: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	27, // 25: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	29, // 26: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	36, // 27: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	37, // 28: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	38, // 29: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	41, // 30: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	43, // 31: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	6,  // 32: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 33: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 34: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 35: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 36: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 37: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 38: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	16, // 39: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	1,  // 40: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	18, // 41: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	20, // 42: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	22, // 43: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	20, // 44: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	18, // 45: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	19, // 46: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	18, // 47: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	19, // 48: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	25, // 49: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	20, // 50: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	30, // 51: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	30, // 52: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	30, // 53: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 54: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 55: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	39, // 56: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	45, // 57: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 58: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	40, // 59: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	46, // 60: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	58, // [58:61] is the sub-list for method output_type
-	55, // [55:58] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	28, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
+	30, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
+	35, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	38, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	39, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	40, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	41, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	42, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	45, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	49, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	31, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
+	51, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	20, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
+	24, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
+	9,  // 18: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 19: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 20: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 21: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 22: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 23: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	17, // 24: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	32, // 25: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	33, // 26: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	34, // 27: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	36, // 28: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	43, // 29: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	44, // 30: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	45, // 31: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	48, // 32: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	50, // 33: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	18, // 34: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	21, // 35: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	6,  // 36: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 37: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 38: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 39: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 40: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	6,  // 41: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 42: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	16, // 43: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	6,  // 44: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	19, // 45: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	22, // 46: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	27, // 47: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	23, // 48: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	32, // 49: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	6,  // 50: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	1,  // 51: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	25, // 52: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	27, // 53: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	29, // 54: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	27, // 55: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	25, // 56: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	26, // 57: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	25, // 58: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	26, // 59: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	32, // 60: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	27, // 61: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	37, // 62: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	37, // 63: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	37, // 64: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 65: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 66: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	46, // 67: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	52, // 68: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 69: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	47, // 70: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	53, // 71: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	69, // [69:72] is the sub-list for method output_type
+	66, // [66:69] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -4099,6 +4675,8 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Finding)(nil),
 		(*RequestFrame_Restate)(nil),
 		(*RequestFrame_Probed)(nil),
+		(*RequestFrame_Prepared)(nil),
+		(*RequestFrame_Succeeded)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -4117,6 +4695,8 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*ResponseFrame_Chunk)(nil),
 		(*ResponseFrame_Inquiry)(nil),
 		(*ResponseFrame_Probe)(nil),
+		(*ResponseFrame_Prepare)(nil),
+		(*ResponseFrame_Succeed)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4124,7 +4704,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   45,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

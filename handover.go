@@ -1,0 +1,142 @@
+package clusterclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/leader"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	// preparePatience is how long a leader looks for a successor.
+	preparePatience = 10 * time.Second
+
+	// succeedPatience is how long one may take to lead when everybody waits.
+	succeedPatience = settlePatience + time.Second
+)
+
+// A succession is the choice of who leads next, at most one for a leadership.
+type succession struct {
+	turn chan struct{}     // one slot: who holds it may look at, and change, next
+	next *leader.Successor // that is ready; nil when none was asked for, or none could be
+}
+
+func newLeadership(ldr *leader.Leader, srv *server, end func(error)) *leadership {
+	return &leadership{
+		Leader: ldr, owns: srv.dir.isOwner, end: end,
+		succession: &succession{turn: make(chan struct{}, 1)}, written: srv.archive.written,
+	}
+}
+
+// prepare makes another process ready to lead after this one, while this one
+// goes on. It fails when some could be asked, and none is ready.
+func (c *Client) prepare(ctx context.Context, leading *leadership) error {
+	if c.opts.strict {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, preparePatience, fmt.Errorf("not ready after %v", preparePatience))
+	defer cancel()
+	s := leading.succession
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.turn }()
+	if s.next != nil {
+		return nil
+	}
+	next, err := leading.Prepare(ctx)
+	s.next = next
+	return err
+}
+
+// resign makes another process lead, as soon as it is ready for it. It fails
+// when those that could lead are not; the leadership goes on then.
+func (c *Client) resign(ctx context.Context, leading *leadership) error {
+	if err := c.prepare(ctx, leading); err != nil {
+		if ctx.Err() != nil {
+			e := errs.FromContext(ctx, "resign", "", err)
+			e.Name = c.name
+			return e
+		}
+		return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: err}
+	}
+	leading.end(errResigned)
+	return nil
+}
+
+// successor returns who is to lead after a leadership that has ended for
+// reason; nil when nobody is ready, or reason leaves no time.
+func (s *succession) successor(reason error) *leader.Successor {
+	if !errors.Is(reason, errResigned) && !errors.Is(reason, errs.ErrClosed) {
+		return nil
+	}
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	return s.next
+}
+
+// handOver makes next lead, and returns who that is, nil when it does not. The
+// leader must take no calls any more.
+func (c *Client) handOver(srv *server, ldr *leader.Leader, next *leader.Successor) *clusterclientv1.Peer {
+	if err := ldr.Stop(); err != nil {
+		c.log.Error("leadership not ended cleanly", "error", err)
+		c.closeErr = err
+	}
+	srv.archive.close() // before the next leader reads it
+	srv.tenure.release()
+	ctx, cancel := context.WithTimeout(context.Background(), succeedPatience)
+	defer cancel()
+	who, err := ldr.Succeed(ctx, next, srv.address())
+	if err == nil {
+		srv.sendListener(ctx, next.Relay())
+		err = next.Leads(ctx)
+	}
+	if err != nil {
+		c.log.Warn("not handed over, the others take over by themselves", "to", next.Peer().PID, "error", err)
+		return nil
+	}
+	c.log.Info("handed over", "to", describe(who))
+	return who
+}
+
+// mainListener returns the listener at the cluster's port, or else at the
+// address that the server has.
+func (s *server) mainListener() (main net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		if main == nil || l.Addr().String() == s.c.address {
+			main = l
+		}
+	}
+	s.freed = true // whoever would listen now comes too late
+	return main
+}
+
+// address returns where the main listener is. There is no other one from then
+// on.
+func (s *server) address() string {
+	if lis := s.mainListener(); lis != nil {
+		return lis.Addr().String()
+	}
+	return ""
+}
+
+// sendListener sends the main listener to place, if that is possible, and
+// closes all. Connections stay.
+func (s *server) sendListener(ctx context.Context, place string) {
+	defer s.freePort()
+	n, ok := s.c.opts.network.(relay)
+	if lis := s.mainListener(); ok && place != "" && lis != nil {
+		if err := n.Send(ctx, place, lis); err != nil {
+			s.c.log.Warn("listener not sent, the port is free for a moment", "error", err)
+		}
+	}
+}

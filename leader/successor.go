@@ -1,0 +1,278 @@
+package leader
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+const (
+	// preparePatience is how long one follower may take to get ready to lead.
+	preparePatience = 5 * time.Second
+
+	// inheritMost is how many bytes of updates that no member of a queue group
+	// was given are handed over.
+	inheritMost = 32 << 20
+)
+
+// A Successor is a follower that is ready to lead: its upstream is open, and
+// has reported the keys of this leader.
+type Successor struct {
+	s       *session
+	id      uint64
+	answers chan *clusterclientv1.RequestFrame // one slot
+	relay   string
+}
+
+// Relay names where the listening socket can be sent to, empty when nowhere.
+func (h *Successor) Relay() string { return h.relay }
+
+// Peer is who it is.
+func (h *Successor) Peer() Peer { return h.s.peer }
+
+// Prepare makes a follower ready to lead, and returns it. Nil without an error
+// means that none of the followers can be prepared; the error says why those
+// that can were not ready in time.
+func (l *Leader) Prepare(ctx context.Context) (*Successor, error) {
+	if l.up == nil {
+		return nil, nil
+	}
+	var trouble []error
+	for _, s := range l.heirs() {
+		h, err := l.prepare(ctx, s)
+		if err == nil {
+			return h, nil
+		}
+		trouble = append(trouble, fmt.Errorf("%v: %w", s, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(trouble...)
+}
+
+// heirs returns the sessions of those that could be prepared, the best one
+// first.
+func (l *Leader) heirs() []*session {
+	all := slices.DeleteFunc(l.allSessions(), func(s *session) bool { return !s.heir || !s.candidate || s.own() })
+	own := int(l.cfg.Self.GetPid())
+	slices.SortFunc(all, func(a, b *session) int {
+		return cmp.Or(compareBool(a.peer.PID == own, b.peer.PID == own), cmp.Compare(b.peer.Started, a.peer.Started), cmp.Compare(a.peer.Instance, b.peer.Instance))
+	})
+	return all
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func (l *Leader) prepare(ctx context.Context, s *session) (*Successor, error) {
+	h := &Successor{s: s, id: l.prepared.Add(1), answers: make(chan *clusterclientv1.RequestFrame, 1)}
+	ctx, cancel := context.WithTimeoutCause(ctx, preparePatience, fmt.Errorf("not ready after %v", preparePatience))
+	defer cancel()
+	s.mu.Lock()
+	s.successor = h
+	s.mu.Unlock()
+	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Prepare{
+		Prepare: &clusterclientv1.Prepare{Id: h.id, Keys: l.wanted()},
+	}}, nil)
+	answer, err := h.answer(ctx)
+	if err == nil && answer.GetPrepared().GetError() != "" {
+		err = errors.New(answer.GetPrepared().GetError())
+	}
+	if err != nil {
+		h.Release()
+		return nil, err
+	}
+	h.relay = answer.GetPrepared().GetRelay()
+	return h, nil
+}
+
+// answer waits for what the follower has to say.
+func (h *Successor) answer(ctx context.Context) (*clusterclientv1.RequestFrame, error) {
+	select {
+	case f := <-h.answers:
+		return f, nil
+	case <-h.s.ctx.Done():
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select { // it may have gone with its last word
+	case f := <-h.answers:
+		return f, nil
+	default:
+		return nil, errors.New("it has just left")
+	}
+}
+
+// Release lets a successor follow as before. It is not needed after Succeed.
+func (h *Successor) Release() {
+	h.s.mu.Lock()
+	h.s.successor = nil
+	h.s.mu.Unlock()
+	h.s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Prepare{Prepare: &clusterclientv1.Prepare{}}}, nil)
+}
+
+// takeAnswer gives the follower's answer to who waits for it.
+func (s *session) takeAnswer(id uint64, f *clusterclientv1.RequestFrame) {
+	s.mu.Lock()
+	h := s.successor
+	s.mu.Unlock()
+	if h == nil || h.id != id {
+		return
+	}
+	select {
+	case h.answers <- f:
+	default:
+	}
+}
+
+// wanted returns the keys that are subscribed to.
+func (l *Leader) wanted() []*clusterclientv1.WantedKey {
+	keys := l.subscribed()
+	all := make([]*clusterclientv1.WantedKey, 0, len(keys))
+	for _, k := range keys {
+		k.mu.Lock()
+		all = append(all, &clusterclientv1.WantedKey{Key: k.name, Grouped: len(k.groups) > 0})
+		k.mu.Unlock()
+	}
+	return all
+}
+
+// subscribed returns the keys that somebody subscribes to, those with most
+// subscribers first.
+func (l *Leader) subscribed() []*key {
+	l.mu.Lock()
+	from := l.keys
+	if l.closed {
+		from = l.last
+	}
+	subs := make(map[*key]int, len(from))
+	for _, k := range from {
+		k.mu.Lock()
+		if n := len(k.subs); n > 0 {
+			subs[k] = n
+		}
+		k.mu.Unlock()
+	}
+	l.mu.Unlock()
+	all := make([]*key, 0, len(subs))
+	for k := range subs {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b *key) int { return cmp.Or(cmp.Compare(subs[b], subs[a]), cmp.Compare(a.name, b.name)) })
+	return all
+}
+
+// Succeed makes h lead after this leader, which must have been stopped, and
+// returns who that is. It then has the right to, and waits for the listening
+// socket of address.
+func (l *Leader) Succeed(ctx context.Context, h *Successor, address string) (*clusterclientv1.Peer, error) {
+	// Behind what the follower has to be told of registrations.
+	h.s.addDue(&succeedDue{s: h.s, frame: &clusterclientv1.Succeed{
+		Id: h.id, Term: l.Term(), Address: address, Keys: l.inheritance(),
+	}})
+	answer, err := h.answer(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.GetSucceeded().GetError() != "":
+		return nil, errors.New(answer.GetSucceeded().GetError())
+	case answer.GetSucceeded().GetLeader() == nil:
+		return nil, errors.New("it gave another answer than expected")
+	}
+	return answer.GetSucceeded().GetLeader(), nil
+}
+
+// Leads returns when the successor has the listening socket, which it says by
+// taking its leave, or why it does not lead.
+func (h *Successor) Leads(ctx context.Context) error {
+	select {
+	case <-h.s.ended:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case f := <-h.answers:
+		return errors.New(f.GetSucceeded().GetError())
+	}
+	select {
+	case f := <-h.answers:
+		return errors.New(f.GetSucceeded().GetError())
+	default:
+	}
+	if !h.s.tookLeave.Load() {
+		return errors.New("the session with it broke")
+	}
+	return nil
+}
+
+// succeedDue sends a frame once all that was due before it is sent.
+type succeedDue struct {
+	s       *session
+	frame   *clusterclientv1.Succeed
+	inQueue bool // guarded by session.mu
+}
+
+func (d *succeedDue) queued() *bool { return &d.inQueue }
+
+func (d *succeedDue) appendTo(*wire.Batch) {
+	d.s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Succeed{Succeed: d.frame}}, nil)
+}
+
+// inheritance is what the next leader has to know of each key.
+func (l *Leader) inheritance() []*clusterclientv1.Inheritance {
+	var all []*clusterclientv1.Inheritance
+	room := inheritMost
+	for _, k := range l.subscribed() {
+		all = append(all, k.bequeath(&room))
+	}
+	return all
+}
+
+// bequeath gives the key away: its groups hand nothing out any more.
+func (k *key) bequeath(room *int) *clusterclientv1.Inheritance {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bequeathed = true
+	in := &clusterclientv1.Inheritance{Key: k.name}
+	if has, u := k.upstreamsLocked(); has && k.reported {
+		in.Last = markOf(u)
+		if k.over == nil && !k.stale {
+			in.Since = k.since.UnixNano()
+		}
+	}
+	for _, g := range k.groups {
+		in.Groups = append(in.Groups, g.bequeathLocked(room))
+	}
+	return in
+}
+
+func markOf(u Update) *clusterclientv1.Mark {
+	return &clusterclientv1.Mark{Version: []byte(u.Version), Deleted: u.Deleted, Digest: wire.Digest(u.Data)}
+}
+
+func (g *group) bequeathLocked(room *int) *clusterclientv1.InheritedGroup {
+	in := &clusterclientv1.InheritedGroup{Group: g.name}
+	for i, t := range g.queue {
+		if *room -= len(t.value.Data); *room < 0 {
+			g.key.l.log.Error("queue group is too large to be handed over, dropping its newest updates", "key", g.key.name, "group", g.name, "dropped", len(g.queue)-i)
+			break
+		}
+		in.Tasks = append(in.Tasks, &clusterclientv1.Value{
+			Revision: t.rev.ToProto(), Version: []byte(t.value.Version), Deleted: t.value.Deleted, Data: t.value.Data,
+		})
+	}
+	return in
+}

@@ -1,0 +1,291 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/clusterclient/clusterclient/internal/large"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// A warmKey is one key that is watched before its process leads.
+type warmKey struct {
+	w    *Warm
+	name string
+
+	mu       sync.Mutex // guards what follows
+	run      *warmRun   // the newest watch
+	in       *clusterclientv1.Inheritance
+	far      bool // as far as the leader before, or farther
+	over     bool
+	position int // in the updates of run, of what the leader before said last
+}
+
+// begin watches the key, anew if it was watched, when there is room.
+func (k *warmKey) begin(ctx context.Context, grouped bool) {
+	r := &warmRun{k: k, grouped: grouped, first: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{})}
+	watching, cancel := context.WithCancel(k.w.ctx)
+	r.cancel = cancel
+	k.mu.Lock()
+	k.run = r
+	if k.over {
+		cancel()
+	}
+	k.mu.Unlock()
+	select {
+	case k.w.room <- struct{}{}:
+		r.roomed = true
+		k.w.work.Go(func() { r.watch(watching) })
+	case <-ctx.Done():
+		r.ended(context.Cause(ctx))
+	}
+}
+
+func (k *warmKey) newest() *warmRun {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.run
+}
+
+// end ends the watch.
+func (k *warmKey) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.over = true
+	k.run.cancel()
+}
+
+// await returns when the upstream has reported the key, or why it has not.
+func (k *warmKey) await(ctx context.Context) error {
+	r := k.newest()
+	select {
+	case <-r.first:
+		return r.trouble()
+	case <-ctx.Done():
+		return fmt.Errorf("the upstream has not reported key %q: %w", k.name, context.Cause(ctx))
+	}
+}
+
+// reached reports whether the watch has come as far as the leader before.
+func (k *warmKey) reached(in *clusterclientv1.Inheritance) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	position, ok := k.run.find(in)
+	if ok {
+		k.in, k.far, k.position = in, true, position
+	}
+	return ok
+}
+
+// settled waits for the first word of a watch that began after the leader
+// before had ended its own.
+func (k *warmKey) settled(ctx context.Context, in *clusterclientv1.Inheritance) {
+	err := k.await(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.in, k.far, k.position = in, err == nil, 0
+}
+
+// catchUp makes the key come as far as the leader before.
+func (k *warmKey) catchUp(ctx context.Context, in *clusterclientv1.Inheritance) {
+	before := k.newest()
+	if before.grouped && k.lags(ctx, in) {
+		return
+	}
+	before.cancel()
+	select {
+	case <-before.done:
+	case <-ctx.Done():
+		return
+	}
+	k.begin(ctx, true)
+	k.settled(ctx, in)
+}
+
+// lags reports whether the watch came as far while it was waited for.
+func (k *warmKey) lags(ctx context.Context, in *clusterclientv1.Inheritance) bool {
+	ctx, cancel := context.WithTimeout(ctx, warmGroupWait)
+	defer cancel()
+	for {
+		changed := k.newest().change()
+		if k.reached(in) {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (k *warmKey) isSettled() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.far && k.run.trouble() == nil
+}
+
+// A warmRun is one Watch of a warm key.
+type warmRun struct {
+	k       *warmKey
+	grouped bool // every update counts
+	roomed  bool // it takes a slot of Warm.room until it is heard of
+	cancel  context.CancelFunc
+	first   chan struct{} // closed when it has reported, or ended
+	done    chan struct{} // closed when it has ended
+
+	mu      sync.Mutex // guards what follows; taken after warmKey.mu
+	updates []warmUpdate
+	dropped int // of the oldest updates
+	heard   bool
+	err     error         // why it has ended
+	sink    func(Update)  // of the leader, when that has taken the watch over
+	changed chan struct{} // closed and replaced when an update comes
+}
+
+// A warmUpdate is what the upstream has reported. Unless every update counts,
+// only the newest one has its data.
+type warmUpdate struct {
+	Update
+	mark *clusterclientv1.Mark
+}
+
+func (r *warmRun) watch(ctx context.Context) {
+	r.ended(r.once(ctx))
+}
+
+func (r *warmRun) once(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.k.w.log.Error("watch panicked", "key", r.k.name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the upstream's watch panicked: %v", p)
+		}
+	}()
+	return r.k.w.up.Watch(ctx, r.k.name, r.report)
+}
+
+// report takes an update from the upstream.
+func (r *warmRun) report(u Update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.err != nil:
+		return
+	case r.sink != nil:
+		r.sink(u)
+		return
+	case len(u.Data) > r.k.w.most:
+		r.cancel() // the leader's own watch will say so
+		return
+	case u.Deleted:
+		u.Data = nil
+	}
+	u.Data = large.Clone(u.Data) // the upstream may use its buffer again
+	if n := len(r.updates); n > 0 && !r.grouped {
+		r.updates[n-1].Data = nil
+	}
+	if len(r.updates) >= warmMarks {
+		r.updates = r.updates[1:]
+		r.dropped++
+	}
+	r.updates = append(r.updates, warmUpdate{u, markOf(u)})
+	r.hearLocked()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// ended notes why the watch has ended.
+func (r *warmRun) ended(err error) {
+	if err == nil {
+		err = errors.New("the upstream's watch ended")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+	r.hearLocked()
+	close(r.done)
+}
+
+// hearLocked makes room for others once the upstream has said something.
+func (r *warmRun) hearLocked() {
+	if !r.heard {
+		r.heard = true
+		close(r.first)
+		if r.roomed {
+			<-r.k.w.room
+		}
+	}
+}
+
+// trouble returns why the watch has ended, nil when it goes on.
+func (r *warmRun) trouble() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+func (r *warmRun) change() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// find returns where in is among the updates; false when it is not known
+// whether the watch has come so far. A value without a version may be an
+// earlier one that was equal.
+func (r *warmRun) find(in *clusterclientv1.Inheritance) (position int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.updates) == 0 || r.err != nil || len(in.GetGroups()) > 0 && !r.grouped {
+		return 0, false
+	}
+	last := in.GetLast()
+	if last == nil { // nothing was said that this could be behind of
+		return r.dropped, true
+	}
+	for i := len(r.updates) - 1; i >= 0 && len(last.GetVersion()) > 0; i-- {
+		if m := r.updates[i].mark; string(m.GetVersion()) == string(last.GetVersion()) && sameMark(m, last) {
+			return r.dropped + i, true
+		}
+	}
+	return 0, false
+}
+
+// from returns the updates from a position on, and where the next one will be.
+func (r *warmRun) from(position int) (updates []Update, next int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fromLocked(position), r.dropped + len(r.updates)
+}
+
+func (r *warmRun) fromLocked(position int) (updates []Update) {
+	first := max(0, position-r.dropped)
+	if n := len(r.updates); !r.grouped && first < n {
+		first = n - 1
+	}
+	for _, u := range r.updates[first:] {
+		updates = append(updates, u.Update)
+	}
+	return updates
+}
+
+// lead gives sink what is reported from a position on, until ctx ends or the
+// watch does.
+func (r *warmRun) lead(ctx context.Context, position int, sink func(Update)) error {
+	r.mu.Lock()
+	for _, u := range r.fromLocked(position) {
+		sink(u)
+	}
+	r.sink, r.updates = sink, nil
+	r.mu.Unlock()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		r.cancel()
+		<-r.done
+	}
+	return r.trouble()
+}
