@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -232,7 +233,9 @@ func (s *session) dueBeat() {
 func (s *session) dueLeaving(f *clusterclientv1.Leaving) {
 	s.mu.Lock()
 	if f.Last && s.parting != "" {
-		f.Reason = s.parting // the one before may not have been sent yet
+		// The one before may not have been sent yet. Other sessions have f, too.
+		f = proto.CloneOf(f)
+		f.Reason = s.parting
 	}
 	s.leaving, s.parting = f, f.GetReason()
 	s.mu.Unlock()
