@@ -82,6 +82,32 @@ func TestRegisterFails(t *testing.T) {
 	})
 }
 
+// TestFailedRegistrationHoldsNothingUp lets the upstream refuse to register, and
+// to take that back. Nobody can know that it has not got it, so that is tried
+// again; and a next leader need not wait for it to be announced.
+func TestFailedRegistrationHoldsNothingUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		leader, survivor, dying := cluster.Start(), cluster.Start(), cluster.Start()
+		mustRegister(t, dying, "dead", "1")
+		up.FailRegister(status.Error(codes.Unavailable, "not now"))
+		_, err := survivor.Register(t.Context(), "failed", []byte("1"))
+		require.Equal(t, codes.Unavailable, status.Code(err), "Register: %v", err)
+		synctest.Wait()
+
+		leader.Kill()
+		dying.Kill()
+		up.FailRegister(nil)
+		time.Sleep(4 * time.Second)
+		require.Empty(t, registered(up), "registered after the grace")
+		for _, e := range up.RegistrationHistory() {
+			if e.Key == "failed" {
+				return
+			}
+		}
+		require.Fail(t, "not taken back")
+	})
+}
+
 // TestRegistrationEndsWithItsClient closes the client of a registration.
 func TestRegistrationEndsWithItsClient(t *testing.T) {
 	eachRole(t, func(t *testing.T, e *env) {

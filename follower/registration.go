@@ -145,13 +145,33 @@ func (r *Registration) takeBack(ctx context.Context) error {
 }
 
 // retract takes back a registration whose announcement failed: it may have
-// reached the upstream all the same.
+// reached the upstream all the same. It goes on until it can, or the client is
+// closed: a leader that knows of the registration lets others' stay until this
+// one was announced again.
 func (r *Registration) retract() {
+	retry := backoff.Backoff{Min: replayFirst, Max: replayLongest}
+	for {
+		err := r.retractOnce()
+		if err == nil || errors.Is(err, errs.ErrClosed) {
+			return
+		}
+		if times, due := r.f.repeats.Due("take back " + r.key); due {
+			r.f.cfg.Logger.Warn("failed registration not taken back, trying again", "key", r.key, "error", err, "times", times)
+		}
+		pause := time.NewTimer(retry.Next())
+		select {
+		case <-pause.C:
+		case <-r.f.done:
+			pause.Stop()
+			return
+		}
+	}
+}
+
+func (r *Registration) retractOnce() error {
 	ctx, cancel := r.f.withTimeout(context.Background())
 	defer cancel()
-	if err := r.takeBack(ctx); err != nil && !errors.Is(err, errs.ErrClosed) {
-		r.f.cfg.Logger.Warn("failed registration not taken back", "key", r.key, "error", err)
-	}
+	return r.takeBack(ctx)
 }
 
 // replayLocked announces every registration on a new link.
