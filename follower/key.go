@@ -16,21 +16,24 @@ type key struct {
 	f    *Follower
 	name string
 
+	// What each value touches comes first, and so in few lines of the
+	// processor's cache: there are many keys, and a value finds its own cold.
 	mu      sync.Mutex // guards what follows
-	subs    []*Subscription
-	groups  map[string]*group // nil until there was one
 	has     bool
-	value   Value     // with the freshness that the leader told
-	serial  uint64    // counts values that differ from the one before
-	told    *link     // the link on which value was last confirmed
-	toldIn  uint64    // sight.lost of that link then
-	trouble error     // why there is no first value yet
-	keepers int       // subscriptions with KeepOnEmpty
-	kept    *Value    // the newest one before the upstream had nothing; nil unless there are keepers
-	emptied time.Time // when that was
-	joins   []uint64  // requests that the next frames to the leader carry
-	content uint64    // hash of value
-	counted uint64    // what the key counts in link.held; 0 once it is dropped
+	serial  uint64 // counts values that differ from the one before
+	subs    []*Subscription
+	told    *link  // the link on which value was last confirmed
+	toldIn  uint64 // sight.lost of that link then
+	value   Value  // with the freshness that the leader told
+	content uint64 // hash of value
+	counted uint64 // what the key counts in link.held; 0 once it is dropped
+	trouble error  // why there is no first value yet
+	keepers int    // subscriptions with KeepOnEmpty
+	kept    *Value // the newest one before the upstream had nothing; nil unless there are keepers
+
+	emptied time.Time         // when that was
+	groups  map[string]*group // nil until there was one
+	joins   []uint64          // requests that the next frames to the leader carry
 }
 
 // withKey calls fn with the key called name, if the process has it.
@@ -131,10 +134,16 @@ func (k *key) wakeLocked() {
 	}
 }
 
-// valueLocked returns the newest value as it is to be seen now: stale, too,
+// valueLocked returns the newest value as it is to be seen now.
+func (k *key) valueLocked() (v Value) {
+	k.showLocked(&v)
+	return v
+}
+
+// showLocked sets v to the newest value as it is to be seen now: stale, too,
 // when its leader is gone, silent or another one.
-func (k *key) valueLocked() Value {
-	v := k.value
+func (k *key) showLocked(v *Value) {
+	*v = k.value
 	v.Key = k.name
 	st := k.f.state.Load()
 	switch {
@@ -150,10 +159,9 @@ func (k *key) valueLocked() Value {
 			v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: errors.New("the leader, " + st.link.String() + ", is silent")}
 			v.setStale(since)
 		} else {
-			st.link.sight.Load().doubt(&v, k.toldIn, st.link)
+			st.link.sight.Load().doubt(v, k.toldIn, st.link)
 		}
 	}
-	return v
 }
 
 // settlingSince returns since when it is being found out whether somebody

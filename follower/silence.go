@@ -2,6 +2,7 @@ package follower
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,12 +14,12 @@ const silenceGrace = time.Second
 // A silence notices that the leader of a link has not been heard for
 // Config.StaleAfter, and tells the keys when it begins and when it ends.
 type silence struct {
-	f *Follower
+	f     *Follower
+	since atomic.Pointer[time.Time] // when the silence began; nil when there is none; changed with mu held
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
 	heard time.Time // when the leader was heard last
-	since time.Time // when the silence began; zero when there is none
 	spent bool      // the grace
 }
 
@@ -55,15 +56,16 @@ func (s *silence) settle() bool {
 		s.timer.Reset(silenceGrace)
 		return false
 	}
-	s.since = s.heard.Add(s.f.cfg.StaleAfter)
+	since := s.heard.Add(s.f.cfg.StaleAfter)
+	s.since.Store(&since)
 	return true
 }
 
 // end notes that the leader was heard.
 func (s *silence) end() {
 	s.mu.Lock()
-	was := !s.since.IsZero()
-	s.heard, s.since, s.spent = time.Now(), time.Time{}, false
+	was := s.since.Swap(nil) != nil
+	s.heard, s.spent = time.Now(), false
 	s.timer.Reset(s.f.cfg.StaleAfter)
 	s.mu.Unlock()
 	if was {
@@ -72,10 +74,12 @@ func (s *silence) end() {
 }
 
 // silent returns since when values are stale because the leader is silent.
+// Everybody who looks at a value asks.
 func (s *silence) silent() (since time.Time, silent bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.since, !s.since.IsZero()
+	if p := s.since.Load(); p != nil {
+		return *p, true
+	}
+	return time.Time{}, false
 }
 
 // last returns when the leader was last heard.

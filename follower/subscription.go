@@ -16,20 +16,21 @@ import (
 type Subscription struct {
 	f    *Follower
 	key  *key
-	opts *subscribeOptions // not changed; most have those of the Follower
 	bell chan struct{}     // one slot: poll may have news
-
-	created time.Time
-	gate    *gate // nil without Validate
+	gate *gate             // nil without Validate
+	opts *subscribeOptions // not changed; most have those of the Follower
 
 	// Guarded by key.mu.
-	at      int // in key.subs
 	closed  bool
-	seen    uint64 // key.serial of the newest value looked at
 	yielded bool
 	refused bool    // ErrStale was the last thing said
-	last    Value   // yielded
+	seen    uint64  // key.serial of the newest value looked at
+	serial  uint64  // key.serial when last was yielded
+	last    Value   // yielded; its state only with WithStates
+	at      int     // in key.subs
 	held    []*task // yielded and not acknowledged
+
+	created time.Time
 }
 
 // Subscribe starts to watch key, in this process and, when it is the first on
@@ -122,7 +123,8 @@ func (s *Subscription) join(ctx context.Context) error {
 func (s *Subscription) Value() (Value, bool) {
 	s.lockJudged()
 	defer s.key.mu.Unlock()
-	v, has, _ := s.viewLocked()
+	var v Value
+	has, _ := s.viewLocked(&v)
 	return v, has
 }
 
@@ -136,28 +138,26 @@ func (s *Subscription) Value() (Value, bool) {
 // waited for, with ErrClosed, and with ErrStale as [MaxStale] says. A value
 // that arrives later is returned by the next call.
 func (s *Subscription) Next(ctx context.Context) (Value, error) {
-	for {
-		g := s.poll()
-		if g.ok || g.err != nil {
-			return g.value, g.err
+	var g glance
+	for s.poll(&g); !g.ok && g.err == nil; s.poll(&g) {
+		if g.again.IsZero() && ctx.Done() == nil { // a select costs several times as much as this
+			<-s.bell
+			continue
 		}
 		if err := s.wait(ctx, &g); err != nil {
 			return Value{}, err
 		}
 	}
+	return g.result()
 }
 
 // wait returns nil when there may be something else to see.
 func (s *Subscription) wait(ctx context.Context, g *glance) error {
 	var later <-chan time.Time
-	switch done := ctx.Done(); {
-	case !g.again.IsZero():
+	if !g.again.IsZero() {
 		t := time.NewTimer(time.Until(g.again))
 		defer t.Stop()
 		later = t.C
-	case done == nil: // a select costs several times as much as this
-		<-s.bell
-		return nil
 	}
 	select {
 	case <-s.bell:
@@ -178,54 +178,82 @@ func (s *Subscription) wake() {
 
 // A glance is what Next finds at one moment.
 type glance struct {
-	value Value
-	ok    bool // value is to be returned
+	value Value // whatever it is unless ok
+	ok    bool  // value is to be returned
 	err   error
 	again time.Time // when to look again, even if nobody wakes; zero for never
 }
 
-// poll returns the next value if there is one. Where another goroutine in Next
+func (g *glance) result() (Value, error) {
+	if g.err != nil {
+		return Value{}, g.err
+	}
+	return g.value, nil
+}
+
+// poll finds the next value if there is one. Where another goroutine in Next
 // would find something, too, it is woken.
-func (s *Subscription) poll() glance {
+func (s *Subscription) poll(g *glance) {
 	k := s.key
+	g.ok, g.err, g.again = false, nil, time.Time{}
 	s.lockJudged()
 	defer k.mu.Unlock()
 	if s.closed || s.f.isClosed() { // what came before Close is not yielded after it
 		s.wake()
-		return glance{err: s.f.closedErr("next", k.name)}
+		g.err = s.f.closedErr("next", k.name)
+		return
 	}
 	if s.opts.hasGroup {
 		s.acknowledgeLocked()
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
 			s.held = append(s.held, t)
 			s.wake()
-			return glance{value: t.value, ok: true}
+			g.value, g.ok = t.value, true
 		}
-		return glance{}
+		return
 	}
 	if k.serial == s.seen && !s.opts.looksTwice() {
-		return glance{}
+		return
 	}
 	s.seen = k.serial
-	return s.glanceLocked()
+	s.glanceLocked(g)
 }
 
 // glanceLocked decides whether the value as this subscription sees it is to be
 // returned.
-func (s *Subscription) glanceLocked() glance {
-	v, has, again := s.viewLocked()
-	g := glance{again: again}
-	if !has || s.tooStaleLocked(&v, &g) {
-		return g
+func (s *Subscription) glanceLocked(g *glance) {
+	v := &g.value
+	has, again := s.viewLocked(v)
+	g.again = again
+	if !has || s.tooStaleLocked(v, g) {
+		return
 	}
-	same := s.yielded && sameValue(&s.last, &v)
-	if same && !s.refused && (!s.opts.states || sameState(&s.last, &v)) {
-		return g
+	same := s.yielded && s.sameLocked(v)
+	if same && !s.refused && (!s.opts.states || sameState(&s.last, v)) {
+		return
 	}
-	s.yielded, s.refused, s.last = true, false, v
-	v.Repeated = same
-	g.value, g.ok = v, true
-	return g
+	s.noteLocked(v)
+	v.Repeated, g.ok = same, true
+}
+
+// sameLocked reports whether v is what was yielded last. A key's next value is
+// not, which spares most of those who ask a look at the last one; but what a
+// subscription sees may be another value than the key's.
+func (s *Subscription) sameLocked(v *Value) bool {
+	if s.serial+1 == s.key.serial && s.gate == nil && s.opts.keep == 0 {
+		return false
+	}
+	return sameValue(&s.last, v)
+}
+
+// noteLocked notes that v is yielded, as far as somebody will ask.
+func (s *Subscription) noteLocked(v *Value) {
+	s.yielded, s.refused, s.serial = true, false, s.key.serial
+	if s.opts.states {
+		s.last = *v
+		return
+	}
+	s.last.Data, s.last.Version, s.last.Deleted, s.last.Revision = v.Data, v.Version, v.Deleted, v.Revision
 }
 
 func (s *Subscription) acknowledgeLocked() {
@@ -242,7 +270,8 @@ func (s *Subscription) waitsFor() error {
 	k := s.key
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	v, has, _ := s.viewLocked()
+	var v Value
+	has, _ := s.viewLocked(&v)
 	switch st := k.f.state.Load(); {
 	case s.refused:
 		return s.staleError(&v)
@@ -342,8 +371,9 @@ func (f *Follower) Get(ctx context.Context, key string, opts ...SubscribeOption)
 		return Value{}, err
 	}
 	defer func() { _ = s.Close() }()
-	if g := s.poll(); g.ok || g.err != nil {
-		return g.value, g.err
+	var g glance
+	if s.poll(&g); g.ok || g.err != nil {
+		return g.result()
 	}
 	ctx, cancel := f.withTimeout(ctx)
 	defer cancel()

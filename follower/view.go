@@ -10,19 +10,20 @@ import (
 	"github.com/clusterclient/clusterclient/internal/errs"
 )
 
-// viewLocked returns the key's newest value as this subscription sees it, and
-// when that changes by itself, if it does.
-func (s *Subscription) viewLocked() (v Value, has bool, again time.Time) {
+// viewLocked sets v to the key's newest value as this subscription sees it, if
+// it has one, and returns when that changes by itself, if it does.
+func (s *Subscription) viewLocked(v *Value) (has bool, again time.Time) {
 	k := s.key
-	v, has = k.valueLocked(), k.has
+	has = k.has
+	k.showLocked(v)
 	if s.keepsLocked() {
 		again = k.emptied.Add(s.opts.keep)
-		v = s.keptLocked(v, again)
+		*v = s.keptLocked(*v, again)
 	}
 	if s.gate != nil && has {
-		v, has = s.gate.passLocked(v)
+		*v, has = s.gate.passLocked(*v)
 	}
-	return v, has, again
+	return has, again
 }
 
 // keepsLocked reports whether the value before stands in for nothing.
