@@ -35,6 +35,11 @@ const (
 	// readBuffer is what a leader has for each follower, idle or not. gRPC's
 	// own is twice as large, and half of all that an idle one would cost.
 	readBuffer = 16 << 10
+
+	// writeBuffer is what a leader hands to the system at once, and
+	// followerReadBuffer what a follower takes: many values, when there are many.
+	writeBuffer        = 128 << 10
+	followerReadBuffer = 128 << 10
 )
 
 // loopback is the [Network] of the host. Addresses are literal, so that "tcp"
@@ -86,6 +91,7 @@ func clientConn(dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn,
 			grpc.MaxCallRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
 			grpc.MaxCallSendMsgSize(wire.MaxFrame),
 		),
+		grpc.WithReadBufferSize(followerReadBuffer),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithDisableServiceConfig(),

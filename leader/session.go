@@ -33,10 +33,11 @@ type session struct {
 	ctx       context.Context // ends with the session; calls run under it
 	cancel    context.CancelCauseFunc
 	ended     chan struct{}
-	answers   bool // understands inquiries
-	probes    bool // can tell whether it could reach the upstream
-	heir      bool // understands that it is to succeed
-	shard     int  // of the leader's tallies
+	answers   bool      // understands inquiries
+	probes    bool      // can tell whether it could reach the upstream
+	heir      bool      // understands that it is to succeed
+	shard     int       // of the leader's tallies
+	pulled    time.Time // when the writer pulled last; the writer's own
 	conflated atomic.Uint64
 	told      wire.Checksum // of what the follower should have
 	wishes    atomic.Uint64 // for keys, that were taken
@@ -245,7 +246,8 @@ func (s *session) dueLeaving(f *clusterclientv1.Leaving) {
 // pull fills a batch with what the follower has to know.
 func (s *session) pull(b *wire.Batch) {
 	s.pullControl(b)
-	for first := true; first || !b.Full(); first = false { // one at least, however many replies there are
+	s.pulled = time.Now()
+	for first := true; first || !b.Laden(); first = false { // one at least, however many replies there are
 		s.mu.Lock()
 		if len(s.due) == 0 {
 			s.due = nil // so that a burst does not keep its memory

@@ -2,7 +2,6 @@ package leader
 
 import (
 	"bytes"
-	"time"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -51,14 +50,11 @@ func (sb *sub) appendTo(b *wire.Batch) {
 		return
 	}
 	head, data := k.headLocked(), k.update.Data
-	sb.inFlight = true
-	k.mu.Unlock()
-	if !sb.s.w.SendValue(b, head, data, sb.arrived) {
-		k.mu.Lock()
-		sb.inFlight = false
+	if sb.inFlight = wire.IsLarge(head, data); !sb.inFlight {
 		sb.toldLocked(sb.sending)
-		k.mu.Unlock()
 	}
+	k.mu.Unlock()
+	sb.s.w.SendValue(b, head, data, sb.arrived)
 }
 
 // toldLocked notes what the follower was told of the key: in the order of the
@@ -79,7 +75,7 @@ func (sb *sub) countLocked() {
 	if sb.sentValue == 0 {
 		return
 	}
-	t.delays.Observe(time.Since(sb.key.changed))
+	t.delays.Observe(max(0, sb.s.pulled.Sub(sb.key.changed)))
 	if n := sb.behindLocked() - 1; n > 0 {
 		t.conflated.Add(n)
 		sb.s.conflated.Add(n)

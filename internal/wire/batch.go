@@ -14,6 +14,11 @@ const (
 	// a second, and make whoever is behind them wait.
 	batchSize = 16 << 10
 
+	// valuesSize is when a batch of values is. Whoever receives it wakes as many
+	// goroutines as it has values, and one large batch disturbs fewer threads
+	// than several small ones.
+	valuesSize = 48 << 10
+
 	// chunkSize is the size of a frame above which it is cut, and pieceSize that
 	// of its pieces. Smaller pieces cost more; what comes behind a larger one
 	// waits longer.
@@ -98,6 +103,9 @@ func (b *Batch) addParts(head, data []byte) {
 
 // Full reports whether the batch ought to be sent before more is added.
 func (b *Batch) Full() bool { return len(*b.buf) >= batchSize }
+
+// Laden is Full for values.
+func (b *Batch) Laden() bool { return len(*b.buf) >= valuesSize }
 
 func (b *Batch) empty() bool { return len(*b.buf) == 0 }
 

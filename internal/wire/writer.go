@@ -104,12 +104,15 @@ func (w *Writer) SendAfter(first *atomic.Bool, frame proto.Message) {
 	w.Wake()
 }
 
+// IsLarge reports whether [Writer.SendValue] sends this in pieces.
+func IsLarge(head, data []byte) bool { return len(head)+len(data) > chunkSize }
+
 // SendValue sends a frame that is encoded already, all but data at its end, from
 // within pull. A small one is added to b at once. For a large one it returns
 // true; done is then called, from [Writer.Run], when the last piece has gone to
 // the transport. Large data is not copied; neither part may change any more.
 func (w *Writer) SendValue(b *Batch, head, data []byte, done func()) (large bool) {
-	if len(head)+len(data) <= chunkSize {
+	if !IsLarge(head, data) {
 		b.addParts(head, data)
 		return false
 	}
