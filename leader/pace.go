@@ -10,13 +10,15 @@ const (
 	// paceQuick is the mean time below which a handler is quick; one that was
 	// and takes longer than paceSlow in the mean is so no more. A goroutine
 	// costs about a microsecond, and whoever waits behind a handler notices
-	// some tens of them.
-	paceQuick = 10 * time.Microsecond
-	paceSlow  = 20 * time.Microsecond
+	// some tens of them. The two are far enough apart for a handler to stay what
+	// it is when now and then a run of it is interrupted.
+	paceQuick = 15 * time.Microsecond
+	paceSlow  = 30 * time.Microsecond
 
 	// paceLongest is what a longer run counts as: the clock does not tell a
-	// handler that waits from a process that was not given the processor.
-	paceLongest = 100 * time.Microsecond
+	// handler that waits from a process that was not given the processor. One
+	// alone changes nothing, and half of paceWeight in a row do.
+	paceLongest = 60 * time.Microsecond
 
 	// paceWeight is how many runs the mean is taken over, about.
 	paceWeight = 8

@@ -47,3 +47,17 @@ func TestPaceAssumed(t *testing.T) {
 	learns(&p, 2*paceWeight, time.Second)
 	require.False(t, p.quick.Load(), "quick since somebody said so, though it takes a second")
 }
+
+// TestPaceAtTheBound holds that a handler which is just quick does not become
+// slow and quick again by turns where runs are interrupted now and then.
+func TestPaceAtTheBound(t *testing.T) {
+	var p pace
+	for i := range 1000 {
+		took := 10 * time.Microsecond
+		if i%paceWeight == 0 {
+			took = time.Second
+		}
+		p.learn(took)
+		require.True(t, p.quick.Load() || i < 2*paceRuns, "not quick after %d runs", i)
+	}
+}
