@@ -163,10 +163,11 @@ func (sh *shift) abandoned() {
 // does it.
 func (sh *shift) receive() error {
 	r := sh.s.in
+	take, handle := sh.take, sh.s.handle // one of each, not for each frame
 	for {
 		for more, frames := true, 1; more; frames++ {
 			var err error
-			more, err = r.Request(sh.take, sh.s.handle)
+			more, err = r.Request(take, handle)
 			if sh.relieved {
 				return nil
 			}
