@@ -89,7 +89,6 @@ func (c *Client) newServer(m mandate, supersede func(uint64)) *server {
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.WriteBufferSize(writeBuffer),
-		grpc.SharedWriteBuffer(true), // none for who is idle
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: askAfter, Timeout: cutAfter - askAfter}),
 		grpc.ConnectionTimeout(c.opts.limits.Handshake),
 		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1), // and the session's own
