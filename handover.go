@@ -102,7 +102,7 @@ func (c *Client) handOver(srv *server, ldr *leader.Leader, next *leader.Successo
 		c.log.Warn("not handed over, the others take over by themselves", "to", next.Peer().PID, "error", err)
 		return nil
 	}
-	c.log.Info("handed over", "to", describe(who))
+	c.log.Debug("handed over", "to", describe(who))
 	return who
 }
 

@@ -4,6 +4,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,6 +25,7 @@ func TestCluster(t *testing.T) {
 		require.ErrorIs(t, err, clusterclient.ErrDeleted)
 		a.Kill()
 		require.Zero(t, up.Connections(), "a process that was killed is connected still")
+		time.Sleep(100 * time.Millisecond) // a takeover takes some
 		synctest.Wait()
 		require.Len(t, cluster.Followers(), 1)
 		require.NotNil(t, cluster.Leader())
