@@ -46,8 +46,17 @@ func TestToolOfAnotherUser(t *testing.T) {
 	w.Centre.Set("k", "secret of ours")
 	port := strconv.Itoa(w.Port)
 	for _, args := range [][]string{
-		{"status"}, {"keys"}, {"followers"}, {"top", "-n", "1"}, {"get", "k"}, {"watch", "k", "-n", "1"}, {"explain", "k"},
-		{"invoke", "once", `"x"`}, {"publish", "k", "theirs"}, {"resign", "-yes"}, {"depose", "-yes"},
+		{"status"},
+		{"keys"},
+		{"followers"},
+		{"top", "-n", "1"},
+		{"get", "k"},
+		{"watch", "k", "-n", "1"},
+		{"explain", "k"},
+		{"invoke", "once", `"x"`},
+		{"publish", "k", "theirs"},
+		{"resign", "-yes"},
+		{"depose", "-yes"},
 	} {
 		r := theirs.must(t, exitNobody, append(args, "-port", port)...)
 		require.Contains(t, r.errs, "uid", "%v", args)
