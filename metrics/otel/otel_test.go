@@ -2,6 +2,8 @@ package otel_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 
@@ -17,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/clustertest"
+	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
 	"github.com/clusterclient/clusterclient/leader"
 	"github.com/clusterclient/clusterclient/metrics"
 	"github.com/clusterclient/clusterclient/metrics/otel"
@@ -113,21 +116,94 @@ func TestTrace(t *testing.T) {
 
 		spans := exporter.GetSpans()
 		require.Len(t, spans, 7)
-		byID := make(map[trace.SpanID]tracetest.SpanStub)
-		for _, s := range spans {
-			require.Equal(t, root.SpanContext().TraceID(), s.SpanContext.TraceID(), "%s is of another trace", s.Name)
-			byID[s.SpanContext.SpanID()] = s
-		}
-		for _, s := range spans {
-			if s.Name != "upstream" {
-				continue
-			}
-			handler := byID[s.Parent.SpanID()]
-			call := byID[handler.Parent.SpanID()]
-			require.Equal(t, trace.SpanKindServer, handler.SpanKind)
-			require.Equal(t, trace.SpanKindClient, call.SpanKind)
-			require.Equal(t, "root", byID[call.Parent.SpanID()].Name)
-			require.Equal(t, handler.Status.Code, call.Status.Code)
+		for _, c := range chains(t, spans, root) {
+			require.Equal(t, c.handler.Status.Code, c.call.Status.Code)
 		}
 	})
+}
+
+// chat answers each message, with a span of its own.
+type chat struct {
+	testprotov1.UnimplementedEchoServiceServer
+	tracer trace.Tracer
+}
+
+func (c chat) Chat(s testprotov1.EchoService_ChatServer) error {
+	for {
+		req, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, span := c.tracer.Start(s.Context(), "upstream")
+		err = s.Send(&testprotov1.ChatResponse{Text: req.GetText()})
+		span.End()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func TestTraceOfAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exporter := tracetest.NewInMemoryExporter()
+		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+		tracing := otel.Trace(provider, propagation.TraceContext{})
+		up := clustertest.NewUpstream()
+		up.Methods = func(r *leader.Registry) {
+			testprotov1.RegisterEchoServiceServer(r, chat{tracer: provider.Tracer("upstream")})
+			tracing.Handlers(r)
+		}
+		cluster := clustertest.New(t, up)
+		cluster.Start()
+		caller := testprotov1.NewEchoServiceClient(tracing.Conn(cluster.Start().Client))
+
+		ctx, root := provider.Tracer("test").Start(t.Context(), "root")
+		stream, err := caller.Chat(ctx)
+		require.NoError(t, err)
+		for range 2 {
+			require.NoError(t, stream.Send(&testprotov1.ChatRequest{Text: "x"}))
+			_, err := stream.Recv()
+			require.NoError(t, err)
+		}
+		require.NoError(t, stream.CloseSend())
+		_, err = stream.Recv()
+		require.ErrorIs(t, err, io.EOF)
+		root.End()
+		synctest.Wait()
+
+		spans := exporter.GetSpans()
+		require.Len(t, spans, 5)
+		all := chains(t, spans, root)
+		require.Len(t, all, 2)
+		require.Equal(t, all[0].handler.SpanContext.SpanID(), all[1].handler.SpanContext.SpanID(), "spans of one stream")
+	})
+}
+
+// A chain is the spans above one at the upstream.
+type chain struct{ handler, call tracetest.SpanStub }
+
+// chains checks that all spans are of the trace that root begins, and that
+// each of the upstream's belongs to a handler, and that to a call from there.
+func chains(t *testing.T, spans tracetest.SpanStubs, root trace.Span) (all []chain) {
+	t.Helper()
+	byID := make(map[trace.SpanID]tracetest.SpanStub)
+	for _, s := range spans {
+		require.Equal(t, root.SpanContext().TraceID(), s.SpanContext.TraceID(), "%s is of another trace", s.Name)
+		byID[s.SpanContext.SpanID()] = s
+	}
+	for _, s := range spans {
+		if s.Name != "upstream" {
+			continue
+		}
+		handler := byID[s.Parent.SpanID()]
+		c := chain{handler, byID[handler.Parent.SpanID()]}
+		require.Equal(t, trace.SpanKindServer, c.handler.SpanKind)
+		require.Equal(t, trace.SpanKindClient, c.call.SpanKind)
+		require.Equal(t, "root", byID[c.call.Parent.SpanID()].Name)
+		all = append(all, c)
+	}
+	return all
 }
