@@ -53,7 +53,7 @@ testalone:
 .PHONY: testroot
 testroot: ## Run the tests with processes of other users, and in other networks; as root
 	@[ "$$(id -u)" -eq 0 ] || { echo "testroot: only root can" >&2; exit 1; }
-	go test -race -run 'User|Squatter|Network|Refuses|Unusable|Default' . ./internal/runtimedir ./internal/peercred ./internal/snapshot
+	go test -race -run 'User|Squatter|Network|Refuses|Unusable|Default|FullDisk' . ./internal/runtimedir ./internal/peercred ./internal/snapshot
 
 .PHONY: allocs
 allocs: ## Fail if a call or a delivery allocates more than it did (without -race, which allocates too)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/lease"
@@ -133,16 +134,27 @@ func (t *tenure) renew(term uint64) error {
 		t.released = true
 		t.end()
 		return errSuperseded
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		// The directory is gone, for everybody. So is the lease, and nobody
-		// can take over by it.
+	case unwritable(err):
+		// Nobody can take over by a lease either.
 		if t.lost == nil {
-			t.c.log.Warn("the lease is lost with its directory, leading without", "error", err)
+			t.c.log.Warn("the lease cannot be written by anybody, leading without", "error", err)
 		}
 		t.lost = err
 		return nil
 	}
 	return err
+}
+
+// unwritable reports whether err says that a directory is gone, or takes no
+// file, for all processes of the user. It is not so with what only this one
+// may lack, as descriptors.
+func unwritable(err error) bool {
+	for _, all := range []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if errors.Is(err, all) {
+			return true
+		}
+	}
+	return false
 }
 
 // end ends the leadership in favour of the one that the lease tells of.
