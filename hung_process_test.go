@@ -4,6 +4,8 @@ package clusterclient_test
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -70,6 +72,37 @@ func TestProcessFollowerStopped(t *testing.T) {
 	_, now := w.Settled(0, all)
 	require.Equal(t, term, now)
 	require.Len(t, processtest.Read(w, func() []clusterStatus { return follower.Roles[processtest.Name] }), 1, "the follower has lost its session")
+}
+
+// TestProcessStoppedFollowerIsOwedTheNewest lets 100 MiB of updates pass a
+// follower that is stopped.
+func TestProcessStoppedFollowerIsOwedTheNewest(t *testing.T) {
+	const updates, size = 100, 1 << 20
+	value := func(i int) string { return strconv.Itoa(i) + strings.Repeat("x", size) }
+	w := processtest.New(t)
+	w.Centre.Set("k", value(0))
+	all := w.Start(3)
+	leader, _ := w.Settled(0, all)
+	others := processtest.Without(all, leader)
+	stopped, other := others[0], others[1]
+	stopped.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+	other.Must(command{Op: "subscribe", Key: "small", Tag: "s"})
+	leader.Must(command{Op: "subscribe", Key: "k", Tag: "s"})
+	w.Yielded([]*child{stopped, leader}, "s", value(0))
+	before := leader.Weigh()
+
+	stopped.Signal(syscall.SIGSTOP)
+	for i := range updates {
+		w.Centre.Set("k", value(i+1))
+		w.Centre.Set("small", strconv.Itoa(i))
+		w.Yielded([]*child{other}, "s", strconv.Itoa(i)) // is not delayed
+		w.Yielded([]*child{leader}, "s", value(i+1)) // so that none of them is skipped by the centre
+	}
+	require.Less(t, leader.Weigh().Heap, before.Heap+updates*size/5, "what the leader holds of %d MiB", updates)
+
+	stopped.Signal(syscall.SIGCONT)
+	w.Yielded([]*child{stopped}, "s", value(updates))
+	require.Less(t, processtest.Read(w, func() int { return len(stopped.Values["s"]) }), updates/2, "values that were yielded")
 }
 
 // Busy processes are slow and nothing else.
