@@ -96,7 +96,7 @@ func TestProcessStoppedFollowerIsOwedTheNewest(t *testing.T) {
 		w.Centre.Set("k", value(i+1))
 		w.Centre.Set("small", strconv.Itoa(i))
 		w.Yielded([]*child{other}, "s", strconv.Itoa(i)) // is not delayed
-		w.Yielded([]*child{leader}, "s", value(i+1)) // so that none of them is skipped by the centre
+		w.Yielded([]*child{leader}, "s", value(i+1))     // so that none of them is skipped by the centre
 	}
 	require.Less(t, leader.Weigh().Heap, before.Heap+updates*size/5, "what the leader holds of %d MiB", updates)
 

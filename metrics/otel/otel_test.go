@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
 	"github.com/clusterclient/clusterclient/leader"
@@ -53,10 +55,14 @@ func TestRegister(t *testing.T) {
 		up.Methods = func(r *leader.Registry) {
 			leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
 		}
+		up.Set("k", "v")
 		cluster := clustertest.New(t, up)
-		leads, follows := cluster.Start(), cluster.Start()
+		leads, follows := cluster.Start(clusterclient.WithSnapshot(t.TempDir())), cluster.Start()
 		var out []byte
 		require.NoError(t, follows.Invoke(t.Context(), "echo", []byte("x"), &out))
+		_, err := follows.Subscribe(t.Context(), "k")
+		require.NoError(t, err)
+		time.Sleep(time.Second) // for the snapshot
 		synctest.Wait()
 
 		reader := metric.NewManualReader()

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	client "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -55,7 +56,7 @@ func busy(t *testing.T) (leads, follows *clustertest.Node) {
 		leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
 	}
 	cluster := clustertest.New(t, up)
-	leads, follows = cluster.Start(), cluster.Start()
+	leads, follows = cluster.Start(clusterclient.WithSnapshot(t.TempDir())), cluster.Start()
 	for _, n := range []*clustertest.Node{leads, follows} {
 		sub, err := n.Subscribe(t.Context(), "k")
 		require.NoError(t, err)
@@ -65,6 +66,7 @@ func busy(t *testing.T) (leads, follows *clustertest.Node) {
 	up.Set("k", "two")
 	var out []byte
 	require.NoError(t, follows.Invoke(t.Context(), "echo", []byte("x"), &out))
+	time.Sleep(2 * time.Second) // the snapshot is written within the first one
 	synctest.Wait()
 	return leads, follows
 }
@@ -90,6 +92,7 @@ func TestCollector(t *testing.T) {
 		require.EqualValues(t, 1, value("clusterclient_leader_handled_calls_total"))
 		delays := families["clusterclient_leader_delivery_delay_seconds"].GetMetric()[0].GetHistogram()
 		require.EqualValues(t, 2, delays.GetSampleCount())
+		require.InDelta(t, 1.5, value("clusterclient_leader_snapshot_age_seconds"), 0.5)
 
 		families = scrape(t, follows.Client)
 		require.NotContains(t, families, "clusterclient_leader_followers")
