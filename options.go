@@ -31,7 +31,7 @@ const (
 	defaultLinger      = 30 * time.Second
 	defaultCallTimeout = 30 * time.Second
 	defaultReread      = 5 * time.Minute
-	defaultWatchRate   = 1000
+	defaultWatchRate   = 20_000
 	defaultStaleAfter  = 3 * time.Second
 	defaultDeposeAfter = 10 * time.Second
 
@@ -211,9 +211,9 @@ func WithReread(d time.Duration) Option { return func(o *options) { o.reread = d
 // second, after a takeover and when an upstream is back that was lost; as many
 // may begin at once after a rest. Those of the keys that most processes
 // subscribe to go first. Until its watch has begun a key has its last known
-// value, stale. The default is 1000; 0 means no bound. At most 128 watches that
-// have not reported anything yet are begun at once, whatever the rate, but none
-// counts for longer than a second.
+// value, stale. The default is 20,000; 0 means no bound. At most 128 watches
+// that have not reported anything yet are begun at once, whatever the rate, but
+// none counts for longer than a second.
 func WithWatchRate(n int) Option { return func(o *options) { o.watchRate = n } }
 
 // WithFollowerHooks has joined called, in the process that leads, with each

@@ -64,6 +64,17 @@ func TestDoctor(t *testing.T) {
 		t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 		require.Contains(t, one(t, diagnose(t, tl, w), "runtime-dir").What, "0755")
 	})
+	t.Run("runtime-dir of another user", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip("only root can give a directory away")
+		}
+		w := processtest.New(t)
+		w.Start(1)
+		dir := filepath.Join(tl.dir, "clusterclient")
+		require.NoError(t, os.Chown(dir, 12345, -1))
+		t.Cleanup(func() { _ = os.Chown(dir, 0, -1) })
+		require.Contains(t, one(t, diagnose(t, tl, w), "runtime-dir").What, "owner 12345")
+	})
 	t.Run("nobody", func(t *testing.T) {
 		w := processtest.New(t)
 		require.Contains(t, one(t, diagnose(t, tl, w), "nobody").What, strconv.Itoa(w.Port))
