@@ -25,7 +25,7 @@ type Limits struct {
 	Sessions int
 
 	// Subscriptions is how many keys one session may subscribe to; the
-	// default is 65536. A subscription above it stays without a value and
+	// default is 262144. A subscription above it stays without a value and
 	// says why.
 	Subscriptions int
 
@@ -52,7 +52,7 @@ func (l Limits) withDefaults() Limits {
 		Handshake:       cmp.Or(l.Handshake, 5*time.Second),
 		Unauthenticated: cmp.Or(l.Unauthenticated, 256),
 		Sessions:        cmp.Or(l.Sessions, 1024),
-		Subscriptions:   cmp.Or(l.Subscriptions, 65536),
+		Subscriptions:   cmp.Or(l.Subscriptions, 262144),
 		Calls:           cmp.Or(l.Calls, 16384),
 		Message:         cmp.Or(l.Message, wire.MaxMessage),
 		Key:             cmp.Or(l.Key, 4096),
