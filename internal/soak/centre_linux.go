@@ -117,10 +117,10 @@ func (u *centre) note(e processtest.CentreEvent) {
 		u.values[e.Key] = append(u.values[e.Key], e)
 		u.version, _ = strconv.Atoi(e.Version)
 	case "register":
-		r.Kind = Register
+		r.Kind, r.Reg = Register, owner
 		u.present[owner] = e
 	case "deregister":
-		r.Kind = Deregister
+		r.Kind, r.Reg = Deregister, owner
 		delete(u.present, owner)
 	case "publish":
 		r.Kind = Publish

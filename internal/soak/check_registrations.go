@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// A presence is a registration as the upstream sees it.
+// A presence is a registration as the upstream sees it. One that failed may be
+// there beside the one that was made instead.
 type presence struct {
 	key   string
-	pid   int   // of the process that asked for it
-	acked int64 // forever if it never was
+	pid   int             // of the process that asked for it
+	acked int64           // forever if it never was
+	held  map[string]bool // by Record.Reg
 	spans []span
 }
 
@@ -20,7 +22,7 @@ func (c *checker) presences() map[string]*presence {
 	get := func(key string) *presence {
 		p := byKey[key]
 		if p == nil {
-			p = &presence{key: key, acked: forever}
+			p = &presence{key: key, acked: forever, held: map[string]bool{}}
 			_, _ = fmt.Sscanf(key, registrationKey, &p.pid)
 			byKey[key] = p
 		}
@@ -32,11 +34,17 @@ func (c *checker) presences() map[string]*presence {
 			p := get(r.Key)
 			p.acked = min(p.acked, r.At)
 		case Register:
-			if p := get(r.Key); len(p.spans) == 0 || p.spans[len(p.spans)-1].to != forever {
+			p := get(r.Key)
+			if len(p.held) == 0 {
 				p.spans = append(p.spans, span{r.At, forever})
 			}
+			p.held[r.Reg] = true
 		case Deregister:
-			endLast(get(r.Key).spans, r.At)
+			p := get(r.Key)
+			delete(p.held, r.Reg)
+			if len(p.held) == 0 {
+				endLast(p.spans, r.At)
+			}
 		}
 	}
 	return byKey

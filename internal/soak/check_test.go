@@ -219,6 +219,9 @@ func TestCheckExcuses(t *testing.T) {
 			Record{At: ms(1600), Kind: Fault, Op: Outage},
 			Record{At: ms(3600), Kind: Fault, Op: Restored},
 			Record{At: ms(4700), Kind: Register, Key: "r/3", Name: "c", PID: 2, Term: 2, Sent: ms(4699)})},
+		{"a failed registration taken back when another is in its place", "", with(
+			Record{At: ms(1500), Kind: Register, Key: "r/3", Reg: "failed", Name: "c", PID: 2, Term: 2, Sent: ms(1499)},
+			Record{At: ms(1600), Kind: Deregister, Key: "r/3", Reg: "failed", Name: "c", PID: 2, Term: 2, Sent: ms(1599)})},
 		{"a withdrawal after somebody took over", "", changed(Record{Kind: Deregister, PID: 2, Key: "r/1"}, func(r *Record) {
 			r.At, r.Sent = ms(4900), ms(4900)
 		})},

@@ -36,8 +36,8 @@ const (
 // What the config centre tells.
 const (
 	Set        Kind = "set"        // Key, Data, Version, Deleted: the key has a new value
-	Register   Kind = "register"   // Key, Term, Sent: announced by a leader, with PID
-	Deregister Kind = "deregister" // Key, Term, Sent: withdrawn by a leader, with PID
+	Register   Kind = "register"   // Key, Reg, Term, Sent: announced by a leader, with PID
+	Deregister Kind = "deregister" // Key, Reg, Term, Sent: withdrawn by a leader, with PID
 	Publish    Kind = "publish"    // Key, Data, Term, Sent: written by a leader, with PID
 )
 
@@ -61,6 +61,7 @@ type Record struct {
 	Name    string        `json:"name,omitempty"` // of the cluster
 	Tag     string        `json:"tag,omitempty"`  // of the subscription or caller, in its process
 	Key     string        `json:"key,omitempty"`
+	Reg     string        `json:"reg,omitempty"` // which registration of the key it is
 	Data    string        `json:"data,omitempty"`
 	Version string        `json:"version,omitempty"`
 	Deleted bool          `json:"deleted,omitempty"`
