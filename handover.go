@@ -93,9 +93,10 @@ func (c *Client) handOver(srv *server, ldr *leader.Leader, next *leader.Successo
 	srv.tenure.release()
 	ctx, cancel := context.WithTimeout(context.Background(), succeedPatience)
 	defer cancel()
-	who, err := ldr.Succeed(ctx, next, srv.address())
+	lis, address := srv.bequeath()
+	who, err := ldr.Succeed(ctx, next, address)
 	if err == nil {
-		srv.sendListener(ctx, next.Relay())
+		srv.sendListener(ctx, next.Relay(), lis)
 		err = next.Leads(ctx)
 	}
 	if err != nil {
@@ -106,35 +107,26 @@ func (c *Client) handOver(srv *server, ldr *leader.Leader, next *leader.Successo
 	return who
 }
 
-// mainListener returns the listener at the cluster's port, or else at the
-// address that the server has.
-func (s *server) mainListener() (main net.Listener) {
+// bequeath returns the listener that the next leader gets, the one at the
+// cluster's port if there is one, and its address; nil in a server that does
+// not listen. The server takes no other listener from then on.
+func (s *server) bequeath() (main net.Listener, address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.listeners {
-		if main == nil || l.Addr().String() == s.c.address {
-			main = l
+		if at := l.Addr().String(); main == nil || at == s.c.address {
+			main, address = l, at
 		}
 	}
 	s.freed = true // whoever would listen now comes too late
-	return main
+	return main, address
 }
 
-// address returns where the main listener is. There is no other one from then
-// on.
-func (s *server) address() string {
-	if lis := s.mainListener(); lis != nil {
-		return lis.Addr().String()
-	}
-	return ""
-}
-
-// sendListener sends the main listener to place, if that is possible, and
-// closes all. Connections stay.
-func (s *server) sendListener(ctx context.Context, place string) {
+// sendListener sends lis, if that is possible, to place, and closes all
+// listeners. Connections stay.
+func (s *server) sendListener(ctx context.Context, place string, lis net.Listener) {
 	defer s.freePort()
-	n, ok := s.c.opts.network.(relay)
-	if lis := s.mainListener(); ok && place != "" && lis != nil {
+	if n, ok := s.c.opts.network.(relay); ok && place != "" && lis != nil {
 		if err := n.Send(ctx, place, lis); err != nil {
 			s.c.log.Warn("listener not sent, the port is free for a moment", "error", err)
 		}
