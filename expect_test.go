@@ -5,7 +5,6 @@ import (
 	"iter"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +12,7 @@ import (
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // longEnough is more, in fake time, than anything takes that a test waits for:
@@ -23,7 +23,7 @@ const longEnough = time.Minute
 // that has no client yet.
 func inBubble(t *testing.T, test func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster), opts ...clusterclient.Option) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		test(t, up, clustertest.New(t, up, opts...))
 	})

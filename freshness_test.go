@@ -12,6 +12,7 @@ import (
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -189,7 +190,7 @@ func TestWatchThatMisbehaves(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				tries := 0
 				up := &scripted{watch: func(ctx context.Context, key string, sink func(leader.Update)) error {
 					if tries++; key == "bad" && tries <= 10 {
@@ -220,7 +221,7 @@ func TestWatchThatMisbehaves(t *testing.T) {
 }
 
 func TestSinkCalledAfterWatchReturned(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sinks := make(chan func(leader.Update), 10)
 		up := &scripted{watch: func(ctx context.Context, _ string, sink func(leader.Update)) error {
 			sinks <- sink

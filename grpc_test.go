@@ -18,6 +18,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
 	"github.com/clusterclient/clusterclient/leader"
 )
@@ -282,7 +283,7 @@ func TestStubOfUnknownMethods(t *testing.T) {
 
 // TestStubStreamLeaderLost kills the leader in the middle of a stream.
 func TestStubStreamLeaderLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
 		cluster := clustertest.New(t, up)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -87,7 +88,7 @@ func TestBadInput(t *testing.T) {
 func TestPortByEnvironment(t *testing.T) {
 	for env, want := range map[string]string{"": "127.0.0.1:17777", "18000": "127.0.0.1:18000"} {
 		t.Setenv("CLUSTERCLIENT_PORT", env)
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			var network clustertest.Network
 			c, err := clusterclient.Create("test", 0, clusterclient.WithNetwork(network.Host()), clusterclient.WithUpstream(clustertest.NewUpstream().Open))
 			require.NoError(t, err)
@@ -258,7 +259,7 @@ func (c *clumsy) Close() error {
 }
 
 func TestUpstreamThatPanics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		open := func(c clumsy) clusterclient.Option {
 			return clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
 				up, err := clustertest.NewUpstream().Open(ctx)

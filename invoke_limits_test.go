@@ -16,6 +16,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
 	"github.com/clusterclient/clusterclient/leader"
 )
@@ -147,7 +148,7 @@ func TestMethodsThatCannotBeRegistered(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				up := clustertest.NewUpstream()
 				up.Methods = test.methods
 				cluster := clustertest.New(t, up)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -32,7 +33,7 @@ type lossy struct {
 
 func lossily(t *testing.T, test func(t *testing.T, l *lossy)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := new(lossy)
 		up := clustertest.NewUpstream()
 		up.Methods = func(r *leader.Registry) {
@@ -170,7 +171,7 @@ func TestOnewayCallLostWithLeader(t *testing.T) {
 // TestCallsWhileLeaderResigns has every process call, without a pause, while
 // the leadership goes round.
 func TestCallsWhileLeaderResigns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		up.Methods = func(r *leader.Registry) {
 			leader.Handle(r, "swap", func(ctx context.Context, p point) (point, error) {
@@ -234,7 +235,7 @@ func TestLeaderCloses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				up := clustertest.NewUpstream()
 				up.Methods = func(r *leader.Registry) {
 					roundTrips(r)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -81,7 +82,7 @@ func TestOnewayNotHandedOver(t *testing.T) {
 }
 
 func TestOnewayCallOutlivesItsCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		goOn, ended := make(chan struct{}), make(chan error, 1)
 		up.Methods = func(r *leader.Registry) {

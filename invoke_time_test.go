@@ -16,6 +16,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -124,7 +125,7 @@ func TestInvokeAfterItsContextEnded(t *testing.T) {
 // TestExpiredCallIsNotStarted holds a call up on its way until its deadline
 // has passed.
 func TestExpiredCallIsNotStarted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up, m := clustertest.NewUpstream(), new(slowMethod)
 		up.Methods = func(r *leader.Registry) {
 			m.register(r)
@@ -151,7 +152,7 @@ func TestExpiredCallIsNotStarted(t *testing.T) {
 // TestCancelOvertakesNoCall gives a call up while its argument, which is
 // large, is still on its way.
 func TestCancelOvertakesNoCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up, m := clustertest.NewUpstream(), new(slowMethod)
 		up.Methods = func(r *leader.Registry) {
 			m.register(r)
@@ -180,7 +181,7 @@ func TestCancelOvertakesNoCall(t *testing.T) {
 }
 
 func TestInvokeWaitsForLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		up.Methods = roundTrips
 		cluster := clustertest.New(t, up)

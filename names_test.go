@@ -9,6 +9,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // mustStart starts a client of the cluster called name, with an upstream of
@@ -114,7 +115,7 @@ func TestNameMovesWhenTheOwnerDiesToo(t *testing.T) {
 
 // Clients are independent of each other also within one process.
 func TestOneProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		up.Set("k", "one")
 		var network clustertest.Network

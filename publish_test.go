@@ -14,6 +14,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -133,7 +134,7 @@ func TestPublishKeepsItsDeadline(t *testing.T) {
 }
 
 func TestLeaderLostDuringPublish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var began, ended []time.Time
 		e := &env{Up: clustertest.NewUpstream()}
 		withSlowPublisher(&began, &ended)(e)

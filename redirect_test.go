@@ -6,7 +6,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -31,7 +31,7 @@ func (n portOnly) Dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 func TestRedirectToALeaderThatIsNotReached(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		cluster := clustertest.New(t, clustertest.NewUpstream())
 		owner := cluster.Start()
 		beside, err := cluster.TryStart("other")

@@ -2,12 +2,12 @@ package clusterclient_test
 
 import (
 	"testing"
-	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -32,7 +32,7 @@ func eachRole(t *testing.T, test func(t *testing.T, e *env), before ...func(e *e
 	t.Helper()
 	run := func(name string, start func(e *env)) {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				e := &env{T: t, Up: clustertest.NewUpstream()}
 				for _, b := range before {
 					b(e)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 func TestStatus(t *testing.T) {
@@ -121,7 +122,7 @@ func TestStatusChangesEnds(t *testing.T) {
 }
 
 func TestResignOfLeaderOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		cluster := clustertest.New(t, clustertest.NewUpstream())
 		agent := cluster.Start(clusterclient.WithRole(clusterclient.LeaderOnly))
 		other := cluster.Start()

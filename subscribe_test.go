@@ -13,6 +13,7 @@ import (
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -314,7 +315,7 @@ func TestBadKeys(t *testing.T) {
 
 // The upstream may use its buffer again once sink has returned.
 func TestUpstreamReusesItsBuffer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		buffer := []byte("one")
 		up := &scripted{watch: func(ctx context.Context, _ string, sink func(leader.Update)) error {
 			sink(leader.Update{Data: buffer})

@@ -14,6 +14,7 @@ import (
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/debugpage"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -21,7 +22,7 @@ import (
 // client yet.
 func inBubble(t *testing.T, test func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		up.Methods = func(r *leader.Registry) {
 			leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })

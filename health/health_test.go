@@ -18,6 +18,7 @@ import (
 
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/health"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // follow returns a cluster with a leader and a follower that holds a value.
@@ -42,7 +43,7 @@ func probe(t *testing.T, h http.Handler) (code int, text string) {
 }
 
 func TestProbes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up, leads, follows := follow(t)
 		here, there := health.New(leads.Client), health.New(follows.Client)
 		lenient := health.New(follows.Client).AllowStale()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient/codec"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -89,7 +90,7 @@ func (p *peer) say(frames ...*clusterclientv1.RequestFrame) {
 func TestRegistrationsOfAProcessThatLives(t *testing.T) {
 	for name, lives := range map[string]bool{"lives": true, "is dead": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				up := &centre{names: map[string]bool{}}
 				l := newLeader(t, leader.Config{Alive: func(p leader.Peer) bool {
 					require.Equal(t, uint64(42), p.Started)

@@ -6,10 +6,12 @@ import (
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 func TestTurnsKeepTheOrderInWhichTheyWereTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var all turns
 		id := regID{"owner", 1}
 		first, second, third := all.take(id), all.take(id), all.take(id)

@@ -5,12 +5,12 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/metrics"
 )
 
@@ -55,7 +55,7 @@ func TestConventions(t *testing.T) {
 
 // What only a leader knows is not told as 0 by others.
 func TestPoints(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		cluster := clustertest.New(t, clustertest.NewUpstream())
 		leads, follows := cluster.Start().Stats(), cluster.Start().Stats()
 		for _, m := range metrics.All() {

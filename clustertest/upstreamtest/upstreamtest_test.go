@@ -5,8 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // A fault is one thing that an adapter does wrong.
@@ -117,7 +118,7 @@ func TestFaults(t *testing.T) {
 	} {
 		found[tt.check] = true
 		t.Run(tt.check+"/"+string(tt.fault), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				c := newCenter(tt.fault)
 				err := find(t, tt.check).run(t.Context(), c)
 				close(c.gone)

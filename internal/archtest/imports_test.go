@@ -49,13 +49,14 @@ var mayImport = map[string][]string{
 	"health":      {"."},
 	"hclogslog":   {},
 
-	// What runs clients in processes of their own, for tests alone.
+	// What tests alone use: bubbles, and clients in processes of their own.
+	"internal/bubble":      {},
 	"internal/processtest": {".", "leader", "follower", "codec", "proto", "internal"},
 	"internal/soak":        {"codec", "proto", "internal", "internal/processtest"},
 }
 
 // forTests are the trees that tests may import, and that nothing else does.
-var forTests = []string{"clustertest", "internal/processtest", "internal/soak"}
+var forTests = []string{"clustertest", "internal/bubble", "internal/processtest", "internal/soak"}
 
 // dependencies are the modules that the core requires, no more and no fewer.
 var dependencies = []string{

@@ -5,12 +5,12 @@ import (
 	"io"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // TestNext checks that pauses lie below a bound that grows by 1.6, and use the
@@ -35,7 +35,7 @@ func TestNext(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := backoff.Backoff{Min: time.Hour, Max: time.Hour}
 		began := time.Now()
 		require.NoError(t, b.Wait(t.Context()))

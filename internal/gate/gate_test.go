@@ -6,11 +6,11 @@ import (
 	"io"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/internal/mempipe"
 	"github.com/clusterclient/clusterclient/internal/peercred"
 )
@@ -108,7 +108,7 @@ func TestLetIn(t *testing.T) {
 		{"a secret over a network that vouches", Policy{Secret: secretA, Vouched: true}, Policy{Secret: secretA, Vouched: true}, []int{peercred.Nobody}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				ends, dialErr, acceptErr := meet(t, &tt.dials, &tt.accepts, tt.uids...)
 				require.NoError(t, dialErr)
 				require.NoError(t, acceptErr)
@@ -148,7 +148,7 @@ func TestRefused(t *testing.T) {
 		{"named users where the system does not tell", Policy{Users: []int{1}}, Policy{}, []int{peercred.Nobody}, "the system does not tell which user", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				_, dialErr, acceptErr := meet(t, &tt.dials, &tt.accepts, tt.uids...)
 				r, ok := errors.AsType[*Refusal](dialErr)
 				require.True(t, ok, "%v is no refusal", dialErr)
@@ -187,7 +187,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 // What was said in one connection is of no use in another, not to the same end
 // and not sent back, and the secret is not in it.
 func TestProofCannotBeUsedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := &Policy{Secret: secretA, Instance: []byte("0123456789abcdef")}
 		d, a := pair(t, peercred.Nobody, 0)
 		tape := &recorder{Conn: d}
@@ -264,7 +264,7 @@ func TestProofIsOfOneAddress(t *testing.T) {
 
 // Whoever says nothing, or too little, is not waited for.
 func TestDeadlines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := &Policy{Secret: secretA}
 		for _, said := range []string{"", "P", http2Preface[:23], proofMagic, proofMagic + "\x01"} {
 			d, a := pair(t, peercred.Nobody, 0)

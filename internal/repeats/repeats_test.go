@@ -3,16 +3,16 @@ package repeats_test
 import (
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/internal/repeats"
 )
 
 func TestDue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var r repeats.Repeats
 		due := func(what string) int {
 			if times, due := r.Due(what); due {
@@ -33,7 +33,7 @@ func TestDue(t *testing.T) {
 
 // However many things there are, few are kept, and few are logged.
 func TestManyThings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var r repeats.Repeats
 		for range 3 {
 			logged := 0

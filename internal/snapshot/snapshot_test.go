@@ -11,11 +11,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // A logbook keeps what is logged.
@@ -84,7 +85,7 @@ func (b *bench) has(s *Store, key, want string) {
 }
 
 func TestKeepsTheNewestValues(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		s := b.open()
 		saved := time.Now()
@@ -119,7 +120,7 @@ func TestKeepsTheNewestValues(t *testing.T) {
 }
 
 func TestWritesTheNewestOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		s := b.open()
 		data := strings.Repeat("x", 1000)
@@ -141,7 +142,7 @@ func TestWritesTheNewestOnly(t *testing.T) {
 }
 
 func TestFileDoesNotGrow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		s := b.open()
 		b.put(s, "other", "kept")
@@ -162,7 +163,7 @@ func TestFileDoesNotGrow(t *testing.T) {
 }
 
 func TestValuesThatNobodyAsksForAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		s := b.open()
 		b.put(s, "forgotten", "1")
@@ -223,7 +224,7 @@ func mustHold(t *testing.T, b *bench, file string, damaged []byte, what string) 
 }
 
 func TestTruncatedAnywhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, whole := written(t)
 		file := b.file()
 		for n := range whole {
@@ -236,7 +237,7 @@ func TestTruncatedAnywhere(t *testing.T) {
 }
 
 func TestFlippedAnywhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, whole := written(t)
 		file := b.file()
 		for n := range whole {
@@ -276,7 +277,7 @@ func TestUnusableFiles(t *testing.T) {
 		}, "belongs to user 12345"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := written(t)
 				file := b.file()
 				test.make(t, b, file)
@@ -315,7 +316,7 @@ func TestUnusableDirectories(t *testing.T) {
 		}, "belongs to user 12345"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b := newBench(t)
 				test.make(t, b.dir)
 				s := b.open()
@@ -349,7 +350,7 @@ func (d fullDisk) WriteAt(p []byte, at int64) (int, error) {
 func TestFullDisk(t *testing.T) {
 	for name, truncates := range map[string]bool{"truncates": true, "does not truncate": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b := newBench(t)
 				var room atomic.Int64
 				room.Store(1000)
@@ -399,7 +400,7 @@ type brokenDisk struct{ fullDisk }
 func (brokenDisk) Truncate(int64) error { return syscall.EIO }
 
 func TestOneWriterAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		first, second := b.open(), b.open()
 		require.Zero(t, b.log.warnings(), &b.log)
@@ -426,7 +427,7 @@ func TestOneWriterAtATime(t *testing.T) {
 }
 
 func TestClustersDoNotMix(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		s := b.open()
 		b.put(s, "k", "one")

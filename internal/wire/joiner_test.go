@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -188,7 +189,7 @@ func TestBrokenChunksEndTheStream(t *testing.T) {
 // TestJoinerIsNotOverrun makes the receiver wait when what takes the frames is
 // far behind.
 func TestJoinerIsNotOverrun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := newFollows(t)
 		release := make(chan struct{})
 		f.r.Values(func(v *Value) {

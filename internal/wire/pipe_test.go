@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -42,7 +43,7 @@ func TestPipeEnds(t *testing.T) {
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				a, b := Pipe(ctx)
 				blocked := make(chan error, 2)

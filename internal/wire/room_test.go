@@ -8,11 +8,13 @@ import (
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient/internal/bubble"
 )
 
 // A sender begins no more large frames at once than a receiver puts together.
 func TestWriterBeginsWhatFits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g := newGated(t)
 		w := NewRequestWriter(g, nil)
 		const size = MaxFrame / 2 // with its overhead nine do not fit, eight may
@@ -52,7 +54,7 @@ func TestWriterBeginsWhatFits(t *testing.T) {
 }
 
 func TestWriterRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g := newGated(t)
 		w := NewRequestWriter(g, nil)
 		require.NoError(t, w.Room(t.Context()))

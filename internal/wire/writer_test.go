@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -62,7 +63,7 @@ func keysOf(t *testing.T, receiver *Receiver, data []byte) (keys []string) {
 }
 
 func TestWriterSharesBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g, r := newGated(t), new(Receiver)
 		w := NewRequestWriter(g, nil)
 		var want []string
@@ -89,7 +90,7 @@ func TestWriterSharesBatches(t *testing.T) {
 // TestWriterLetsSmallPassLarge has two large frames and a small one for each
 // batch.
 func TestWriterLetsSmallPassLarge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g, r := newGated(t), new(Receiver)
 		pulled := 0
 		w := NewRequestWriter(g, func(b *Batch) {
@@ -123,7 +124,7 @@ func TestWriterLetsSmallPassLarge(t *testing.T) {
 // TestWriterHanded checks that a frame counts as handed just before the
 // transport gets it, and not while it is queued.
 func TestWriterHanded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g := newGated(t)
 		w := NewRequestWriter(g, nil)
 		var first, second atomic.Bool
@@ -142,7 +143,7 @@ func TestWriterHanded(t *testing.T) {
 }
 
 func TestWriterFinish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g, r := newGated(t), new(Receiver)
 		w := NewRequestWriter(g, func(*Batch) { t.Error("pull was called after Finish") })
 		w.Send(publish("small", 1), nil)
@@ -162,7 +163,7 @@ func TestWriterFinish(t *testing.T) {
 }
 
 func TestWriterEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		w := NewRequestWriter(newGated(t), nil)
 		ended := make(chan error, 1)
@@ -183,7 +184,7 @@ func TestWriterEnds(t *testing.T) {
 // TestWriterSendValue checks what becomes of values, which are encoded once
 // for all.
 func TestWriterSendValue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g := newGated(t)
 		var w *Writer
 		var done atomic.Bool

@@ -21,6 +21,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
 	"github.com/clusterclient/clusterclient/leader"
 	"github.com/clusterclient/clusterclient/metrics"
@@ -50,7 +51,7 @@ func points(t *testing.T, reader *metric.ManualReader) map[string][]metricdata.D
 }
 
 func TestRegister(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := clustertest.NewUpstream()
 		up.Methods = func(r *leader.Registry) {
 			leader.Handle(r, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
@@ -93,7 +94,7 @@ func TestRegister(t *testing.T) {
 
 // One trace spans the caller, the leader and what the handler does upstream.
 func TestTrace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		exporter := tracetest.NewInMemoryExporter()
 		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
 		tracing := otel.Trace(provider, propagation.TraceContext{})
@@ -153,7 +154,7 @@ func (c chat) Chat(s testprotov1.EchoService_ChatServer) error {
 }
 
 func TestTraceOfAStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		exporter := tracetest.NewInMemoryExporter()
 		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
 		tracing := otel.Trace(provider, propagation.TraceContext{})

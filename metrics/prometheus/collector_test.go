@@ -22,6 +22,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	"github.com/clusterclient/clusterclient/leader"
 	"github.com/clusterclient/clusterclient/metrics"
 	"github.com/clusterclient/clusterclient/metrics/prometheus"
@@ -72,7 +73,7 @@ func busy(t *testing.T) (leads, follows *clustertest.Node) {
 }
 
 func TestCollector(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		leads, follows := busy(t)
 		families := scrape(t, leads.Client)
 		for _, m := range metrics.All() {
@@ -105,7 +106,7 @@ func TestCollector(t *testing.T) {
 }
 
 func TestCollectorOfAClosedClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		leads, _ := busy(t)
 		require.NoError(t, leads.Close())
 		require.Contains(t, scrape(t, leads.Client), "clusterclient_role")
