@@ -246,7 +246,7 @@ func TestLostFrameOfAnOlderBuild(t *testing.T) {
 // again.
 func TestNothingIsToldAgainWithoutAFault(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		logger, said := warnings()
 		slow := newStallable(cluster)
