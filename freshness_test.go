@@ -66,7 +66,7 @@ func TestWatchFailsAndComesBack(t *testing.T) {
 				e.Up.Set("k", "one")
 				sub := mustSubscribe(t, e.Client, "k")
 				require.False(t, mustYield(t, sub, "one").Stale)
-				time.Sleep(time.Hour)
+				time.Sleep(time.Minute)
 				failed := time.Now()
 				e.Up.FailWatches(errors.New("certificate has expired"))
 				v := mustBeStale(t, sub)
