@@ -153,6 +153,11 @@ bench: ## Measure this library beside others, in about ten minutes; wants a quie
 	@mkdir -p $(BIN)
 	cd bench && go run . -json $(BIN)/bench.json -svg $(BIN)/bench
 
+.PHONY: bench-docs
+bench-docs: ## Put the figures of the last `make bench` into the docs
+	cp $(BIN)/bench.json docs/performance/figures.json
+	cd bench && go run . -from ../docs/performance/figures.json -pages ../docs/performance.md,../README.md
+
 .PHONY: bench-quick
 bench-quick: ## The same in about a minute, for a hint
 	cd bench && go run . -quick

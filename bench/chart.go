@@ -28,13 +28,22 @@ func (r *report) draw(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, g := range r.groups() {
-		name := notInFileNames.ReplaceAllString(strings.ToLower(g.scenario+" "+g.load+" "+g.metric), "-")
-		if err := os.WriteFile(filepath.Join(dir, name+".svg"), []byte(g.chart()), 0o644); err != nil {
+	for name, draw := range r.charts() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(draw()), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// charts are by the names of their files.
+func (r *report) charts() map[string]func() string {
+	charts := make(map[string]func() string)
+	for _, g := range r.groups() {
+		name := notInFileNames.ReplaceAllString(strings.ToLower(g.scenario+" "+g.load+" "+g.metric), "-")
+		charts[name+".svg"] = g.chart
+	}
+	return charts
 }
 
 // chart draws a bar for each peer, with a line from the least to the greatest.

@@ -64,8 +64,20 @@ func run(args []string) error {
 	jsonFile := flags.String("json", "", "`file` to write the figures to")
 	svgDir := flags.String("svg", "", "`directory` to draw the charts in")
 	profileDir := flags.String("profile", "", "`directory` for CPU profiles of both ends, for calls at 512 in flight, fan-out and large values")
+	from := flags.String("from", "", "`file` with the figures of an earlier run, instead of measuring")
+	pages := flags.String("pages", "", "`files`, separated by commas, whose tables are to have the figures")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	publish := func(r *report) error {
+		return errors.Join(r.save(*jsonFile), r.draw(*svgDir), r.fillAll(*pages))
+	}
+	if *from != "" {
+		rep, err := loadReport(*from)
+		if err != nil {
+			return err
+		}
+		return publish(rep)
 	}
 	size := fullSize
 	if *quick {
@@ -86,7 +98,7 @@ func run(args []string) error {
 	rep := newReport(size.rounds)
 	measureErr := measure(ctx, size, rep, chosen, *profileDir)
 	rep.finish()
-	return errors.Join(measureErr, rep.print(os.Stdout), rep.save(*jsonFile), rep.draw(*svgDir))
+	return errors.Join(measureErr, rep.print(os.Stdout), publish(rep))
 }
 
 func choose(only string) ([]scenario, error) {

@@ -37,7 +37,7 @@ func takeoverScenario(l *lab) error {
 // takeovers measures one peer, whose processes start makes.
 func (l *lab) takeovers(peer string, followers int, start func(port int) (*process, error)) (err error) {
 	defer func() { err = errors.Join(err, l.stop()) }()
-	load := fmt.Sprintf("kill -9, %d followers", followers)
+	load := killLoad(followers)
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -69,6 +69,8 @@ func (l *lab) takeovers(peer string, followers int, start func(port int) (*proce
 }
 
 func (l *lab) startMember(port int) (*process, error) { return l.start("member", port, nil) }
+
+func killLoad(followers int) string { return fmt.Sprintf("kill -9, %d followers", followers) }
 
 // takeover kills the member that leads, and returns which it was and how long
 // it took.
