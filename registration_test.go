@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -375,4 +376,149 @@ func TestRegistrationsOfManyEndTogether(t *testing.T) {
 		time.Sleep(grace + time.Second)
 		require.Equal(t, map[string]string{"living": "1"}, registered(up))
 	})
+}
+
+// TestWithdrawnWhileACandidateWasAway lets a candidate miss that a registration
+// was withdrawn. It must not take it for one that is about to be announced
+// again when it leads, and keep what dead processes have announced because of
+// it.
+func TestWithdrawnWhileACandidateWasAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first, away := cluster.Start(), cluster.Start()
+		owner, dying := cluster.Start(followerOnly), cluster.Start(followerOnly)
+		r := mustRegister(t, owner, "withdrawn", "1")
+		mustRegister(t, owner, "living", "1")
+		mustRegister(t, dying, "dead", "1")
+		synctest.Wait()
+
+		away.Freeze()
+		first.Kill()
+		second := cluster.Start()
+		mustBecome(t, second, clusterclient.RoleLeader)
+		require.NoError(t, r.Close())
+		away.Thaw()
+		time.Sleep(longEnough)
+
+		second.Kill()
+		dying.Kill()
+		mustBecome(t, away, clusterclient.RoleLeader)
+		time.Sleep(grace + time.Second)
+		require.Equal(t, map[string]string{"living": "1"}, registered(up))
+	})
+}
+
+// TestWithdrawnBeforeTheLeaderDied lets a leader die before it has told the next
+// one that a registration was withdrawn.
+func TestWithdrawnBeforeTheLeaderDied(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first, next := cluster.Start(), cluster.Start()
+		owner, dying := cluster.Start(followerOnly), cluster.Start(followerOnly)
+		r := mustRegister(t, owner, "withdrawn", "1")
+		mustRegister(t, dying, "dead", "1")
+		synctest.Wait()
+
+		next.Freeze()
+		require.NoError(t, r.Close())
+		first.Kill()
+		dying.Kill()
+		next.Thaw()
+		mustBecome(t, next, clusterclient.RoleLeader)
+		require.Equal(t, map[string]string{"dead": "1"}, registered(up))
+		time.Sleep(grace + time.Second)
+		require.Empty(t, registered(up))
+	})
+}
+
+// TestNextLeaderWasNotTold has a leader that knows nothing of a registration of
+// the dead, and a follower that does.
+func TestNextLeaderWasNotTold(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first, knows, owner := cluster.Start(), cluster.Start(), cluster.Start(followerOnly)
+		mustRegister(t, owner, "dead", "1")
+		mustRegister(t, knows, "living", "1")
+		synctest.Wait()
+
+		knows.Freeze()
+		first.Kill()
+		owner.Kill()
+		mustBecome(t, cluster.Start(), clusterclient.RoleLeader)
+		knows.Thaw()
+		time.Sleep(longEnough)
+		require.Equal(t, map[string]string{"living": "1"}, registered(up))
+	})
+}
+
+// A reluctant upstream does not withdraw before something has been registered
+// again.
+type reluctant struct {
+	leader.Upstream
+	leader.Registrar
+	again *atomic.Int32 // Registers so far
+}
+
+func (u reluctant) Register(ctx context.Context, r leader.Registration) error {
+	u.again.Add(1)
+	return u.Registrar.Register(ctx, r)
+}
+
+func (u reluctant) Deregister(ctx context.Context, r leader.Registration) error {
+	if u.again.Load() < 2 {
+		return errors.New("not now")
+	}
+	return u.Registrar.Deregister(ctx, r)
+}
+
+// TestOwnerIsBackBeforeItsRegistrationIsWithdrawn lets the withdrawal fail until
+// the owner is there again. It is off then.
+func TestOwnerIsBackBeforeItsRegistrationIsWithdrawn(t *testing.T) {
+	var registers atomic.Int32
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		cluster.Start(clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
+			u, err := up.Open(ctx)
+			return reluctant{u, u.(leader.Registrar), &registers}, err
+		}))
+		owner := cluster.Start(followerOnly)
+		mustRegister(t, owner, "a", "1")
+		owner.Freeze()
+		time.Sleep(time.Minute)
+		require.Equal(t, map[string]string{"a": "1"}, registered(up), "registered while nothing can be withdrawn")
+		owner.Thaw()
+		time.Sleep(longEnough)
+		require.Equal(t, map[string]string{"a": "1"}, registered(up), "registered when its owner is back")
+		owner.Kill()
+		time.Sleep(grace + time.Second)
+		require.Empty(t, registered(up))
+	})
+}
+
+// TestRegistrationThatIsNeverTakenBack lets a registration fail, and its owner
+// die before it could take that back from anybody. The leader that has come
+// meanwhile does it, since it may have reached the upstream.
+func TestRegistrationThatIsNeverTakenBack(t *testing.T) {
+	for name, knows := range map[string]bool{"the next leader was told": true, "the next leader was not told": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				first, owner := cluster.Start(), cluster.Start(followerOnly)
+				if knows {
+					cluster.Start()
+				}
+				up.FailRegister(errors.New("not now"))
+				_, err := owner.Register(t.Context(), "failed", []byte("1"))
+				require.ErrorContains(t, err, "not now")
+				synctest.Wait()
+				first.Kill()
+				if !knows {
+					cluster.Start()
+				}
+				time.Sleep(longEnough)
+				require.Empty(t, up.RegistrationHistory(), "what the upstream has taken")
+
+				owner.Kill()
+				up.FailRegister(nil)
+				time.Sleep(longEnough)
+				require.Len(t, up.RegistrationHistory(), 1, "what the upstream has taken in the end")
+				require.Equal(t, "failed", up.RegistrationHistory()[0].Key)
+			})
+		})
+	}
 }

@@ -2,7 +2,6 @@ package follower
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -86,6 +85,7 @@ func (f *Follower) attach(l *link) bool {
 	if f.closed {
 		return false
 	}
+	f.listRegistrationsLocked(l)
 	last := f.state.Load()
 	l.gapSince = last.since
 	f.state.Store(&linkState{link: l, since: time.Now(), before: last.before.handedTo(l)})
@@ -181,30 +181,6 @@ func (d *Driver) Newest(key string) (Value, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.valueLocked(), k.has
-}
-
-// Records returns the registrations of the cluster, as the last leader knew
-// them.
-func (d *Driver) Records() []*clusterclientv1.Record {
-	d.f.mu.Lock()
-	defer d.f.mu.Unlock()
-	all := make([]*clusterclientv1.Record, 0, len(d.f.records))
-	for _, r := range d.f.records {
-		all = append(all, r)
-	}
-	return all
-}
-
-// record keeps what the leader told of a registration.
-func (f *Follower) record(r *clusterclientv1.Record) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	id := recordID{hex.EncodeToString(r.GetOwner().GetInstance()), r.GetRegistration()}
-	if r.GetWithdrawn() {
-		delete(f.records, id)
-	} else {
-		f.records[id] = r
-	}
 }
 
 // Stats is a snapshot of what a Follower holds.

@@ -21,7 +21,6 @@ import (
 	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/repeats"
 	"github.com/clusterclient/clusterclient/internal/wire"
-	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
 // Config is what a [Follower] needs to know.
@@ -61,7 +60,9 @@ type Follower struct {
 	keys    map[string]*key
 	changed chan struct{} // closed and replaced when the link changes
 	regs    map[uint64]*Registration
-	records map[recordID]*clusterclientv1.Record
+	records map[recordID]known
+
+	unsettled map[uint64]struct{} // registrations that are being announced for the first time, or taken back
 }
 
 // linkState is the link, or why there is none, and since when.
@@ -72,11 +73,6 @@ type linkState struct {
 	before *link // whose leader handed over to the one that is next; nil without one
 }
 
-type recordID struct {
-	owner        string
-	registration uint64
-}
-
 // New returns a Follower without a link, and the Driver that gives it one.
 func New(cfg Config) (*Follower, *Driver) {
 	f := &Follower{
@@ -85,7 +81,9 @@ func New(cfg Config) (*Follower, *Driver) {
 		changed: make(chan struct{}),
 		keys:    make(map[string]*key),
 		regs:    make(map[uint64]*Registration),
-		records: make(map[recordID]*clusterclientv1.Record),
+		records: make(map[recordID]known),
+
+		unsettled: make(map[uint64]struct{}),
 	}
 	f.attempts.New = newAttempt
 	f.state.Store(&linkState{since: time.Now()})

@@ -161,7 +161,9 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 	case *clusterclientv1.ResponseFrame_Probe:
 		l.probe(k.Probe)
 	case *clusterclientv1.ResponseFrame_Record:
-		l.f.record(k.Record)
+		l.f.record(l, k.Record)
+	case *clusterclientv1.ResponseFrame_RecordsTold:
+		l.f.recordsTold(l)
 	case *clusterclientv1.ResponseFrame_Prepare, *clusterclientv1.ResponseFrame_Succeed:
 		if l.onHand != nil {
 			l.onHand(f)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -45,12 +46,16 @@ func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Regi
 		return nil, err
 	}
 	r := &Registration{f: f, id: f.ids.Add(1), key: key, op: make(chan struct{}, 1)}
+	f.mu.Lock()
+	f.unsettled[r.id] = struct{}{}
+	f.mu.Unlock()
 	if err := r.announce(ctx, data); err != nil {
 		f.goUnlessClosed(r.retract)
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.unsettled, r.id)
 	f.regs[r.id] = r
 	if l := f.state.Load().link; l != nil && l != r.on && !f.closed { // it is new, and r was not among those replayed
 		f.wg.Go(func() { r.replay(l) })
@@ -153,6 +158,9 @@ func (r *Registration) retract() {
 	for {
 		err := r.retractOnce()
 		if err == nil || errors.Is(err, errs.ErrClosed) {
+			r.f.mu.Lock()
+			delete(r.f.unsettled, r.id)
+			r.f.mu.Unlock()
 			return
 		}
 		if times, due := r.f.repeats.Due("take back " + r.key); due {
@@ -172,6 +180,16 @@ func (r *Registration) retractOnce() error {
 	ctx, cancel := r.f.withTimeout(context.Background())
 	defer cancel()
 	return r.takeBack(ctx)
+}
+
+// listRegistrationsLocked tells a new link which registrations there are, before
+// it is said anything else of them.
+func (f *Follower) listRegistrationsLocked(l *link) {
+	l.w.Send(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Registrations{
+		Registrations: &clusterclientv1.Registrations{
+			Announced: slices.Collect(maps.Keys(f.regs)), Unsettled: slices.Collect(maps.Keys(f.unsettled)),
+		},
+	}}, nil)
 }
 
 // replayLocked announces every registration on a new link.

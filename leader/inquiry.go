@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
-	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -111,8 +110,4 @@ func (s *session) takeFinding(f *clusterclientv1.Finding) {
 	if got != nil {
 		got <- f.GetReport()
 	}
-}
-
-func canAnswer(hello *clusterclientv1.Hello) bool {
-	return slices.Contains(hello.GetFeatures(), wire.FeatureInquiry)
 }

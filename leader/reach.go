@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -87,10 +86,6 @@ func (s *session) takeProbed(f *clusterclientv1.Probed) {
 		s.probed <- f
 		s.probed = nil
 	}
-}
-
-func canProbe(hello *clusterclientv1.Hello) bool {
-	return hello.GetCandidate() && slices.Contains(hello.GetFeatures(), wire.FeatureProbe)
 }
 
 // Name makes p the one to lead next, when this leader leaves; others leave the

@@ -17,10 +17,6 @@ const (
 	// when the owner's process lives.
 	absentLongest = 30 * time.Second
 
-	// adoptLongest is how long after the beginning of a term registrations of
-	// the term before may hold up withdrawals, while their owners are there.
-	adoptLongest = 30 * time.Second
-
 	// waitsEvery is how often it is looked whether either is over.
 	waitsEvery = 500 * time.Millisecond
 )
@@ -51,7 +47,8 @@ type registration struct {
 	peer   *clusterclientv1.Peer
 	begun  bool         // the upstream may have it; guarded by registrations.mu, as are the others
 	stored bool         // the upstream has it
-	heir   bool         // it is from another term, and was not announced in this one
+	heir   bool         // it is from another term, and its owner is to announce it in this one
+	doomed bool         // its owner did not come back: it is being withdrawn, unless it is announced after all
 	reg    Registration // newest acknowledged, or else the first
 }
 
@@ -62,12 +59,9 @@ func (r *registration) counts() bool { return r.begun || r.stored }
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
 	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now()}
 	for _, rec := range known {
-		owner := peerFrom(rec.GetOwner(), Origin{UID: -1, Started: rec.GetOwner().GetStarted()})
-		rs.byID[regID{owner.Instance, rec.GetRegistration()}] = &registration{
-			peer: rec.GetOwner(), stored: true, heir: true,
-			reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},
-		}
-		rs.startGrace(owner.Instance)
+		id, r := heirOf(rec)
+		rs.byID[id] = r
+		rs.startGrace(id.owner)
 	}
 	return rs
 }
@@ -83,23 +77,6 @@ func (rs *registrations) startGrace(owner string) {
 	rs.absent[owner] = time.AfterFunc(registrationGrace, func() { rs.graceOver(owner) })
 }
 
-// waitsLocked reports whether owner's registrations must stay a little longer,
-// though it has not come back: its process lives, and is only busy or stopped;
-// or what others have announced in the term before is still being announced
-// again, and nothing is withdrawn before that, lest the two cross.
-func (rs *registrations) waitsLocked(owner string) bool {
-	alive, adopting := false, false
-	for id, r := range rs.byID {
-		switch {
-		case id.owner == owner:
-			alive = alive || rs.l.cfg.Alive != nil && rs.l.cfg.Alive(r.reg.Owner)
-		case r.heir && rs.absent[id.owner] == nil:
-			adopting = true
-		}
-	}
-	return alive && time.Since(rs.since[owner]) < absentLongest || adopting && time.Since(rs.began) < adoptLongest
-}
-
 func (rs *registrations) ownerJoined(s *session) {
 	rs.mu.Lock()
 	if t := rs.absent[s.peer.Instance]; t != nil {
@@ -107,16 +84,7 @@ func (rs *registrations) ownerJoined(s *session) {
 		delete(rs.absent, s.peer.Instance)
 		delete(rs.since, s.peer.Instance)
 	}
-	all := make([]*registration, 0, len(rs.byID))
-	for _, r := range rs.byID {
-		if r.counts() {
-			all = append(all, r)
-		}
-	}
 	rs.mu.Unlock()
-	for _, r := range all {
-		rs.tell(s, r)
-	}
 }
 
 func (rs *registrations) ownerLeft(owner string) {
@@ -136,38 +104,52 @@ func (rs *registrations) ownerLeft(owner string) {
 
 // graceOver withdraws what owner announced: it did not come back.
 func (rs *registrations) graceOver(owner string) {
+	back := rs.l.hasSession(owner) // since before the grace began, maybe
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if rs.over || rs.absent[owner] == nil {
 		return
 	}
-	if rs.waitsLocked(owner) {
+	if !back && rs.waitsLocked(owner) {
 		rs.absent[owner].Reset(waitsEvery)
 		return
 	}
 	delete(rs.absent, owner)
 	delete(rs.since, owner)
+	if back {
+		return
+	}
 	for id, r := range rs.byID {
 		if id.owner != owner {
 			continue
 		}
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
-		reg := r.reg
 		r.heir = false // nobody waits for it to be announced again, others' withdrawals neither
+		r.doomed = true
 		rs.l.work.Go(func() {
-			retryUntil(rs.l.ctx, func(ctx context.Context) error {
-				if err := rs.l.mayAct(); err != nil {
-					return err
-				}
-				turn := rs.turns.take(id)
-				defer turn.end()
-				if err := turn.wait(ctx); err != nil {
-					return err
-				}
-				return rs.withdraw(ctx, reg)
-			})
+			retryUntil(rs.l.ctx, func(ctx context.Context) error { return rs.withdrawDoomed(ctx, id, r) })
 		})
 	}
+}
+
+// withdrawDoomed withdraws r, unless its owner has come back meanwhile and has
+// announced it again.
+func (rs *registrations) withdrawDoomed(ctx context.Context, id regID, r *registration) error {
+	if err := rs.l.mayAct(); err != nil {
+		return err
+	}
+	turn := rs.turns.take(id)
+	defer turn.end()
+	if err := turn.wait(ctx); err != nil {
+		return err
+	}
+	rs.mu.Lock()
+	doomed, reg := r.doomed, r.reg
+	rs.mu.Unlock()
+	if !doomed {
+		return nil
+	}
+	return rs.withdraw(ctx, reg)
 }
 
 func (s *session) startRegister(f *clusterclientv1.Register) {
@@ -191,7 +173,7 @@ func (s *session) startDeregister(f *clusterclientv1.Deregister) {
 			if err := c.turn.wait(c); err != nil {
 				return err
 			}
-			return s.l.regs.withdraw(c, Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()})
+			return s.l.regs.deregister(c, s, f)
 		})
 	})
 }
@@ -207,19 +189,11 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	if !ok {
 		return status.Error(codes.Unimplemented, "the upstream cannot register")
 	}
-	id := regID{s.peer.Instance, f.GetRegistration()}
-	reg := Registration{Owner: s.peer, ID: id.id, Key: f.GetKey(), Data: f.GetData()}
+	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey(), Data: f.GetData()}
+	r, first := rs.know(s, reg)
 	rs.mu.Lock()
-	r := rs.byID[id]
-	first := r == nil
-	if first {
-		r = &registration{peer: s.proto, reg: reg, begun: true}
-		rs.byID[id] = r
-	}
+	r.doomed = false
 	rs.mu.Unlock()
-	if first {
-		rs.tellAll(r)
-	}
 	if err := up.Register(ctx, reg); err != nil {
 		return err
 	}
@@ -229,10 +203,39 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	if !first {
 		rs.tellAll(r)
 	}
-	if !rs.l.hasSession(id.owner) { // it died meanwhile
-		rs.startGrace(id.owner)
-	}
 	return nil
+}
+
+// know returns the registration that reg, of the owner that s is of, is about;
+// from now on candidates know of it, too.
+func (rs *registrations) know(s *session, reg Registration) (r *registration, first bool) {
+	id := regID{reg.Owner.Instance, reg.ID}
+	rs.mu.Lock()
+	r = rs.byID[id]
+	first = r == nil
+	if first {
+		r = &registration{peer: s.proto, reg: reg, begun: true}
+		rs.byID[id] = r
+	}
+	rs.mu.Unlock()
+	if first {
+		rs.tellAll(r)
+		if !rs.l.hasSession(id.owner) { // it died meanwhile
+			rs.startGrace(id.owner)
+		}
+	}
+	return r, first
+}
+
+// deregister withdraws what f says. One that this leader had not heard of is
+// kept if that fails: its owner may die before it tries again.
+func (rs *registrations) deregister(ctx context.Context, s *session, f *clusterclientv1.Deregister) error {
+	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()}
+	err := rs.withdraw(ctx, reg)
+	if err != nil {
+		rs.know(s, reg)
+	}
+	return err
 }
 
 // withdraw takes a registration back; one that is not there is no error. What
@@ -263,55 +266,6 @@ func (rs *registrations) withdraw(ctx context.Context, reg Registration) error {
 	rs.mu.Unlock()
 	rs.tellAll(r)
 	return nil
-}
-
-// tellAll lets every candidate know of r's present state.
-func (rs *registrations) tellAll(r *registration) {
-	for _, s := range rs.l.allSessions() {
-		rs.tell(s, r)
-	}
-}
-
-func (rs *registrations) tell(s *session, r *registration) {
-	if s.candidate {
-		s.addDue(s.recordDue(r))
-	}
-}
-
-// recordDue returns the one recordDue of this session for r.
-func (s *session) recordDue(r *registration) *recordDue {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.records[r]
-	if d == nil {
-		d = &recordDue{s: s, r: r}
-		s.records[r] = d
-	}
-	return d
-}
-
-// recordDue tells one candidate of one registration.
-type recordDue struct {
-	s       *session
-	r       *registration
-	inQueue bool // guarded by session.mu
-}
-
-func (d *recordDue) queued() *bool { return &d.inQueue }
-
-func (d *recordDue) appendTo(b *wire.Batch) {
-	rs := d.s.l.regs
-	rs.mu.Lock()
-	rec := &clusterclientv1.Record{
-		Owner: d.r.peer, Registration: d.r.reg.ID, Key: d.r.reg.Key, Data: d.r.reg.Data, Withdrawn: !d.r.counts(),
-	}
-	rs.mu.Unlock()
-	if rec.GetWithdrawn() {
-		d.s.mu.Lock()
-		delete(d.s.records, d.r)
-		d.s.mu.Unlock()
-	}
-	b.Add(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Record{Record: rec}})
 }
 
 func (rs *registrations) count() int {

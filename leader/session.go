@@ -79,8 +79,9 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 		subs:  make(map[string]*sub),
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
 		tasks: make(map[uint64]*task), inquiries: make(map[uint64]chan []byte),
-		answers: canAnswer(hello), probes: canProbe(hello), shard: int(l.joined.Add(1) % tallyShards),
-		heir: slices.Contains(hello.GetFeatures(), wire.FeatureHandOver),
+		answers: can(hello, wire.FeatureInquiry), shard: int(l.joined.Add(1) % tallyShards),
+		probes: hello.GetCandidate() && can(hello, wire.FeatureProbe),
+		heir:   hello.GetCandidate() && can(hello, wire.FeatureHandOver),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
@@ -89,6 +90,11 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 	s.here.timer = time.AfterFunc(time.Hour, s.tick)
 	s.here.timer.Stop()
 	return s
+}
+
+// can reports whether the follower has an optional ability.
+func can(hello *clusterclientv1.Hello, feature string) bool {
+	return slices.Contains(hello.GetFeatures(), feature)
 }
 
 func (s *session) welcome(term uint64) {
@@ -105,6 +111,7 @@ func (s *session) welcome(term uint64) {
 // the stream does, undoes what it did.
 func (s *session) run() error {
 	s.l.regs.ownerJoined(s)
+	s.l.regs.introduce(s)
 	go s.receive()
 	err := s.w.Run(s.ctx)
 	s.cancel(err)
@@ -163,6 +170,12 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		}
 	case *clusterclientv1.RequestFrame_Deregister:
 		s.startDeregister(k.Deregister)
+	case *clusterclientv1.RequestFrame_Registrations:
+		s.l.regs.listed(s, k.Registrations)
+	case *clusterclientv1.RequestFrame_Record:
+		if s.candidate {
+			s.l.regs.learn(k.Record)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func (l *Leader) Prepare(ctx context.Context) (*Successor, error) {
 // heirs returns the sessions of those that could be prepared, the best one
 // first.
 func (l *Leader) heirs() []*session {
-	all := slices.DeleteFunc(l.allSessions(), func(s *session) bool { return !s.heir || !s.candidate || s.own() })
+	all := slices.DeleteFunc(l.allSessions(), func(s *session) bool { return !s.heir || s.own() })
 	own := int(l.cfg.Self.GetPid())
 	slices.SortFunc(all, func(a, b *session) int {
 		return cmp.Or(compareBool(a.peer.PID == own, b.peer.PID == own), cmp.Compare(b.peer.Started, a.peer.Started), cmp.Compare(a.peer.Instance, b.peer.Instance))

@@ -279,6 +279,8 @@ type RequestFrame struct {
 	//	*RequestFrame_Probed
 	//	*RequestFrame_Prepared
 	//	*RequestFrame_Succeeded
+	//	*RequestFrame_Registrations
+	//	*RequestFrame_Record
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -465,6 +467,24 @@ func (x *RequestFrame) GetSucceeded() *Succeeded {
 	return nil
 }
 
+func (x *RequestFrame) GetRegistrations() *Registrations {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Registrations); ok {
+			return x.Registrations
+		}
+	}
+	return nil
+}
+
+func (x *RequestFrame) GetRecord() *Record {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Record); ok {
+			return x.Record
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -550,6 +570,18 @@ type RequestFrame_Succeeded struct {
 	Succeeded *Succeeded `protobuf:"bytes,32,opt,name=succeeded,proto3,oneof"`
 }
 
+type RequestFrame_Registrations struct {
+	// registrations lists those of the sender, before it says anything else of
+	// them in a session.
+	Registrations *Registrations `protobuf:"bytes,33,opt,name=registrations,proto3,oneof"`
+}
+
+type RequestFrame_Record struct {
+	// record tells of a registration that the leader did not tell the sender
+	// of, though another one has.
+	Record *Record `protobuf:"bytes,34,opt,name=record,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -582,6 +614,10 @@ func (*RequestFrame_Prepared) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Succeeded) isRequestFrame_Kind() {}
 
+func (*RequestFrame_Registrations) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Record) isRequestFrame_Kind() {}
+
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -607,6 +643,7 @@ type ResponseFrame struct {
 	//	*ResponseFrame_Probe
 	//	*ResponseFrame_Prepare
 	//	*ResponseFrame_Succeed
+	//	*ResponseFrame_RecordsTold
 	Kind          isResponseFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -811,6 +848,15 @@ func (x *ResponseFrame) GetSucceed() *Succeed {
 	return nil
 }
 
+func (x *ResponseFrame) GetRecordsTold() *RecordsTold {
+	if x != nil {
+		if x, ok := x.Kind.(*ResponseFrame_RecordsTold); ok {
+			return x.RecordsTold
+		}
+	}
+	return nil
+}
+
 type isResponseFrame_Kind interface {
 	isResponseFrame_Kind()
 }
@@ -908,6 +954,12 @@ type ResponseFrame_Succeed struct {
 	Succeed *Succeed `protobuf:"bytes,32,opt,name=succeed,proto3,oneof"`
 }
 
+type ResponseFrame_RecordsTold struct {
+	// records_told means: a record has been sent for every registration that
+	// the leader knew of when the session began.
+	RecordsTold *RecordsTold `protobuf:"bytes,33,opt,name=records_told,json=recordsTold,proto3,oneof"`
+}
+
 func (*ResponseFrame_Pending) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Welcome) isResponseFrame_Kind() {}
@@ -943,6 +995,8 @@ func (*ResponseFrame_Probe) isResponseFrame_Kind() {}
 func (*ResponseFrame_Prepare) isResponseFrame_Kind() {}
 
 func (*ResponseFrame_Succeed) isResponseFrame_Kind() {}
+
+func (*ResponseFrame_RecordsTold) isResponseFrame_Kind() {}
 
 // Peer is one client in one process.
 type Peer struct {
@@ -3677,6 +3731,100 @@ func (x *Record) GetData() []byte {
 	return nil
 }
 
+// RecordsTold ends the records that a session begins with.
+type RecordsTold struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordsTold) Reset() {
+	*x = RecordsTold{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordsTold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordsTold) ProtoMessage() {}
+
+func (x *RecordsTold) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordsTold.ProtoReflect.Descriptor instead.
+func (*RecordsTold) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
+}
+
+// Registrations lists the sender's own. A leader that knows others of it, from
+// the leader before, knows what is no longer so.
+type Registrations struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// announced are those that are acknowledged, and follow, each as a register.
+	Announced []uint64 `protobuf:"varint,1,rep,packed,name=announced,proto3" json:"announced,omitempty"`
+	// unsettled are those that are being announced for the first time, or being
+	// taken back since that has failed.
+	Unsettled     []uint64 `protobuf:"varint,2,rep,packed,name=unsettled,proto3" json:"unsettled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Registrations) Reset() {
+	*x = Registrations{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Registrations) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Registrations) ProtoMessage() {}
+
+func (x *Registrations) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Registrations.ProtoReflect.Descriptor instead.
+func (*Registrations) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Registrations) GetAnnounced() []uint64 {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
+}
+
+func (x *Registrations) GetUnsettled() []uint64 {
+	if x != nil {
+		return x.Unsettled
+	}
+	return nil
+}
+
 // Chunk is a piece of a frame. Chunks of several frames may alternate, those
 // of one frame are in order.
 type Chunk struct {
@@ -3693,7 +3841,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3853,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3866,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -3768,7 +3916,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3780,7 +3928,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3793,7 +3941,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -3856,7 +4004,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +4016,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +4029,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -3904,7 +4052,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3916,7 +4064,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3929,7 +4077,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -3959,7 +4107,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3971,7 +4119,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3984,7 +4132,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -4012,7 +4160,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4024,7 +4172,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4037,7 +4185,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Probe) GetId() uint64 {
@@ -4062,7 +4210,7 @@ type Probed struct {
 
 func (x *Probed) Reset() {
 	*x = Probed{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4074,7 +4222,7 @@ func (x *Probed) String() string {
 func (*Probed) ProtoMessage() {}
 
 func (x *Probed) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4087,7 +4235,7 @@ func (x *Probed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probed.ProtoReflect.Descriptor instead.
 func (*Probed) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Probed) GetId() uint64 {
@@ -4125,7 +4273,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4137,7 +4285,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4150,7 +4298,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -4178,7 +4326,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4190,7 +4338,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4203,7 +4351,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -4221,7 +4369,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x83\a\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x80\b\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -4241,8 +4389,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\arestate\x18\x15 \x01(\v2\x19.clusterclient.v1.RestateH\x00R\arestate\x122\n" +
 	"\x06probed\x18\x1e \x01(\v2\x18.clusterclient.v1.ProbedH\x00R\x06probed\x128\n" +
 	"\bprepared\x18\x1f \x01(\v2\x1a.clusterclient.v1.PreparedH\x00R\bprepared\x12;\n" +
-	"\tsucceeded\x18  \x01(\v2\x1b.clusterclient.v1.SucceededH\x00R\tsucceededB\x06\n" +
-	"\x04kind\"\xcb\a\n" +
+	"\tsucceeded\x18  \x01(\v2\x1b.clusterclient.v1.SucceededH\x00R\tsucceeded\x12G\n" +
+	"\rregistrations\x18! \x01(\v2\x1f.clusterclient.v1.RegistrationsH\x00R\rregistrations\x122\n" +
+	"\x06record\x18\" \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06recordB\x06\n" +
+	"\x04kind\"\x8f\b\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
 	"\awelcome\x18\x02 \x01(\v2\x19.clusterclient.v1.WelcomeH\x00R\awelcome\x128\n" +
@@ -4262,7 +4412,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\ainquiry\x18\x14 \x01(\v2\x19.clusterclient.v1.InquiryH\x00R\ainquiry\x12/\n" +
 	"\x05probe\x18\x1e \x01(\v2\x17.clusterclient.v1.ProbeH\x00R\x05probe\x125\n" +
 	"\aprepare\x18\x1f \x01(\v2\x19.clusterclient.v1.PrepareH\x00R\aprepare\x125\n" +
-	"\asucceed\x18  \x01(\v2\x19.clusterclient.v1.SucceedH\x00R\asucceedB\x06\n" +
+	"\asucceed\x18  \x01(\v2\x19.clusterclient.v1.SucceedH\x00R\asucceed\x12B\n" +
+	"\frecords_told\x18! \x01(\v2\x1d.clusterclient.v1.RecordsToldH\x00R\vrecordsToldB\x06\n" +
 	"\x04kind\"\x98\x01\n" +
 	"\x04Peer\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\fR\binstance\x12\x10\n" +
@@ -4450,7 +4601,11 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1c\n" +
 	"\twithdrawn\x18\x04 \x01(\bR\twithdrawn\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"?\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\r\n" +
+	"\vRecordsTold\"K\n" +
+	"\rRegistrations\x12\x1c\n" +
+	"\tannounced\x18\x01 \x03(\x04R\tannounced\x12\x1c\n" +
+	"\tunsettled\x18\x02 \x03(\x04R\tunsettled\"?\n" +
 	"\x05Chunk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
@@ -4518,7 +4673,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -4565,15 +4720,17 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Deregister)(nil),      // 42: clusterclient.v1.Deregister
 	(*Reply)(nil),           // 43: clusterclient.v1.Reply
 	(*Record)(nil),          // 44: clusterclient.v1.Record
-	(*Chunk)(nil),           // 45: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 46: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 47: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 48: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 49: clusterclient.v1.Finding
-	(*Probe)(nil),           // 50: clusterclient.v1.Probe
-	(*Probed)(nil),          // 51: clusterclient.v1.Probed
-	(*ResignRequest)(nil),   // 52: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 53: clusterclient.v1.ResignResponse
+	(*RecordsTold)(nil),     // 45: clusterclient.v1.RecordsTold
+	(*Registrations)(nil),   // 46: clusterclient.v1.Registrations
+	(*Chunk)(nil),           // 47: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 48: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 49: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 50: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 51: clusterclient.v1.Finding
+	(*Probe)(nil),           // 52: clusterclient.v1.Probe
+	(*Probed)(nil),          // 53: clusterclient.v1.Probed
+	(*ResignRequest)(nil),   // 54: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 55: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -4588,71 +4745,74 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	40, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
 	41, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
 	42, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	45, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	49, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	47, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	51, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
 	31, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	51, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	53, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
 	20, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
 	24, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
-	9,  // 18: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 19: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 20: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 21: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 22: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 23: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	17, // 24: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	32, // 25: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	33, // 26: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	34, // 27: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	36, // 28: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	43, // 29: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	44, // 30: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	45, // 31: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	48, // 32: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	50, // 33: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	18, // 34: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
-	21, // 35: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
-	6,  // 36: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 37: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 38: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 39: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 40: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 41: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 42: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	16, // 43: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	6,  // 44: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
-	19, // 45: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
-	22, // 46: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
-	27, // 47: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
-	23, // 48: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
-	32, // 49: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
-	6,  // 50: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
-	1,  // 51: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	25, // 52: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	27, // 53: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	29, // 54: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	27, // 55: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	25, // 56: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	26, // 57: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	25, // 58: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	26, // 59: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	32, // 60: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	27, // 61: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	37, // 62: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	37, // 63: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	37, // 64: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 65: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 66: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	46, // 67: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	52, // 68: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 69: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	47, // 70: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	53, // 71: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	69, // [69:72] is the sub-list for method output_type
-	66, // [66:69] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	46, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
+	44, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
+	9,  // 20: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 21: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 22: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 23: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 24: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 25: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	17, // 26: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	32, // 27: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	33, // 28: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	34, // 29: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	36, // 30: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	43, // 31: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	44, // 32: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	47, // 33: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	50, // 34: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	52, // 35: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	18, // 36: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	21, // 37: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	45, // 38: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
+	6,  // 39: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 40: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 41: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 42: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 43: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	6,  // 44: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 45: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	16, // 46: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	6,  // 47: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	19, // 48: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	22, // 49: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	27, // 50: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	23, // 51: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	32, // 52: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	6,  // 53: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	1,  // 54: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	25, // 55: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	27, // 56: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	29, // 57: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	27, // 58: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	25, // 59: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	26, // 60: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	25, // 61: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	26, // 62: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	32, // 63: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	27, // 64: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	37, // 65: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	37, // 66: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	37, // 67: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 68: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 69: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	48, // 70: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	54, // 71: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 72: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	49, // 73: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	55, // 74: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	72, // [72:75] is the sub-list for method output_type
+	69, // [69:72] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -4677,6 +4837,8 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Probed)(nil),
 		(*RequestFrame_Prepared)(nil),
 		(*RequestFrame_Succeeded)(nil),
+		(*RequestFrame_Registrations)(nil),
+		(*RequestFrame_Record)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -4697,6 +4859,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*ResponseFrame_Probe)(nil),
 		(*ResponseFrame_Prepare)(nil),
 		(*ResponseFrame_Succeed)(nil),
+		(*ResponseFrame_RecordsTold)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4704,7 +4867,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   52,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

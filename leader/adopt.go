@@ -1,0 +1,93 @@
+package leader
+
+import (
+	"time"
+
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
+)
+
+// adoptLongest is how long after the beginning of a term registrations of the
+// term before may hold up withdrawals, while their owners are there.
+const adoptLongest = 30 * time.Second
+
+// heirOf returns a registration of another leadership.
+func heirOf(rec *clusterclientv1.Record) (regID, *registration) {
+	owner := peerFrom(rec.GetOwner(), Origin{UID: -1, Started: rec.GetOwner().GetStarted()})
+	return regID{owner.Instance, rec.GetRegistration()}, &registration{
+		peer: rec.GetOwner(), stored: true, heir: true,
+		reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},
+	}
+}
+
+// waitsLocked reports whether owner's registrations must stay a little longer,
+// though it has not come back: its process lives, and is only busy or stopped;
+// or what others have announced in the term before is still being announced
+// again, and nothing is withdrawn before that, lest the two cross.
+func (rs *registrations) waitsLocked(owner string) bool {
+	alive, adopting := false, false
+	for id, r := range rs.byID {
+		switch {
+		case id.owner == owner:
+			alive = alive || rs.l.cfg.Alive != nil && rs.l.cfg.Alive(r.reg.Owner)
+		case r.heir && rs.absent[id.owner] == nil:
+			adopting = true
+		}
+	}
+	return alive && time.Since(rs.since[owner]) < absentLongest || adopting && time.Since(rs.began) < adoptLongest
+}
+
+// listed takes the list of what the owner that s is of has announced. It alone
+// knows: who told this leader of what the list has not may have been away, or
+// have died, when that was withdrawn, and nobody is to wait for it to be
+// announced again.
+func (rs *registrations) listed(s *session, f *clusterclientv1.Registrations) {
+	announced, unsettled := setOf(f.GetAnnounced()), setOf(f.GetUnsettled())
+	var gone []*registration
+	rs.mu.Lock()
+	for id, r := range rs.byID {
+		if id.owner != s.peer.Instance || !r.heir || announced[id.id] {
+			continue
+		}
+		r.heir = false
+		if !unsettled[id.id] {
+			r.stored = false
+			delete(rs.byID, id)
+			gone = append(gone, r)
+		}
+	}
+	rs.mu.Unlock()
+	for _, r := range gone {
+		rs.tellAll(r)
+	}
+}
+
+func setOf(ids []uint64) map[uint64]bool {
+	set := make(map[uint64]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
+}
+
+// learn takes a record of the leader before that this leader was not told of.
+// An owner that is there knows better.
+func (rs *registrations) learn(rec *clusterclientv1.Record) {
+	id, r := heirOf(rec)
+	rs.mu.Lock()
+	if rs.over || rs.byID[id] != nil {
+		rs.mu.Unlock()
+		return
+	}
+	rs.byID[id] = r
+	rs.mu.Unlock()
+	if rs.l.hasSession(id.owner) { // looked at last, since one that comes later lists its own
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		if rs.byID[id] == r && r.heir {
+			delete(rs.byID, id)
+		}
+		return
+	}
+	rs.tellAll(r)
+	rs.startGrace(id.owner)
+}
