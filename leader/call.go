@@ -276,13 +276,23 @@ func (s *session) startPublish(f *clusterclientv1.Publish) {
 	})
 }
 
-// upstream answers with the outcome of an operation of the upstream.
+// upstream answers with the outcome of an operation of the upstream, in the
+// call's turn if it has one. Somebody else may have come to lead since the call
+// was taken, all the more if it had to wait.
 func (c *call) upstream(op func() error) {
 	var r wire.Reply
 	func() {
 		returned := false
 		defer func() { c.recovered(returned, recover(), &r) }()
-		if err := op(); err != nil {
+		err := c.turn.wait(c)
+		switch {
+		case err != nil:
+		case c.s.l.mayAct() != nil:
+			r.NotStarted = true
+		default:
+			err = op()
+		}
+		if err != nil {
 			r = *replyError(err)
 		}
 		returned = true

@@ -2,7 +2,9 @@ package leader_test
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,4 +117,41 @@ func TestRegistrationsOfAProcessThatLives(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A busy centre takes its time for each registration.
+type busyCentre struct {
+	*centre
+	goOn chan struct{}
+}
+
+func (c *busyCentre) Register(ctx context.Context, r leader.Registration) error {
+	<-c.goOn
+	return c.centre.Register(ctx, r)
+}
+
+// TestLeaderLooksBeforeItRegisters lets a registration wait for the one before
+// until somebody else may be leading.
+func TestLeaderLooksBeforeItRegisters(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		up := &busyCentre{&centre{names: map[string]bool{}}, make(chan struct{})}
+		var superseded atomic.Bool
+		l := newLeader(t, leader.Config{MayAct: func() error {
+			if superseded.Load() {
+				return errors.New("somebody else leads")
+			}
+			return nil
+		}}, up)
+		p := join(t, l, 42)
+		for i, key := range []string{"before", "after"} {
+			p.say(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Register{
+				Register: &clusterclientv1.Register{Id: uint64(i + 1), Registration: 1, Key: key, Data: []byte("1")},
+			}})
+		}
+		synctest.Wait()
+		superseded.Store(true)
+		close(up.goOn)
+		synctest.Wait()
+		require.Equal(t, map[string]bool{"before": true}, up.names, "registered")
+	})
 }

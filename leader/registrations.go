@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -135,12 +136,9 @@ func (rs *registrations) graceOver(owner string) {
 // withdrawDoomed withdraws r, unless its owner has come back meanwhile and has
 // announced it again.
 func (rs *registrations) withdrawDoomed(ctx context.Context, id regID, r *registration) error {
-	if err := rs.l.mayAct(); err != nil {
-		return err
-	}
 	turn := rs.turns.take(id)
 	defer turn.end()
-	if err := turn.wait(ctx); err != nil {
+	if err := cmp.Or(turn.wait(ctx), rs.l.mayAct()); err != nil {
 		return err
 	}
 	rs.mu.Lock()
@@ -156,12 +154,7 @@ func (s *session) startRegister(f *clusterclientv1.Register) {
 	c := newCall(s, &wire.Call{ID: f.GetId(), Method: "register", Deadline: f.GetDeadline()})
 	c.turn = s.l.regs.turns.take(regID{s.peer.Instance, f.GetRegistration()})
 	s.start(c, func(c *call) {
-		c.upstream(func() error {
-			if err := c.turn.wait(c); err != nil {
-				return err
-			}
-			return s.l.regs.register(c, s, f)
-		})
+		c.upstream(func() error { return s.l.regs.register(c, s, f) })
 	})
 }
 
@@ -169,12 +162,7 @@ func (s *session) startDeregister(f *clusterclientv1.Deregister) {
 	c := newCall(s, &wire.Call{ID: f.GetId(), Method: "deregister", Deadline: f.GetDeadline()})
 	c.turn = s.l.regs.turns.take(regID{s.peer.Instance, f.GetRegistration()})
 	s.start(c, func(c *call) {
-		c.upstream(func() error {
-			if err := c.turn.wait(c); err != nil {
-				return err
-			}
-			return s.l.regs.deregister(c, s, f)
-		})
+		c.upstream(func() error { return s.l.regs.deregister(c, s, f) })
 	})
 }
 

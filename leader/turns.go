@@ -36,9 +36,10 @@ func (t *turns) take(id regID) *turn {
 	return u
 }
 
-// wait returns when the operations before are over, or with ctx's error.
+// wait returns when the operations before are over, or with ctx's error. Nobody
+// is before a nil turn.
 func (u *turn) wait(ctx context.Context) error {
-	if u.before == nil {
+	if u == nil || u.before == nil {
 		return ctx.Err()
 	}
 	select {
