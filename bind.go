@@ -29,7 +29,8 @@ const (
 // not for this client to take. led is what the lease tells.
 func (c *Client) bind(ctx context.Context, led lease.Record) (net.Listener, error) {
 	retry := backoff.Backoff{Min: dyingRetryFirst, Max: dyingRetryLongest}
-	for began := time.Now(); ; led, _ = c.lease.Read() {
+	began := time.Now()
+	for {
 		if c.opts.candidate() && !c.term.yielding() {
 			lis, err := c.opts.network.Listen(ctx, c.address)
 			switch {
@@ -52,7 +53,8 @@ func (c *Client) bind(ctx context.Context, led lease.Record) (net.Listener, erro
 // taken its place yet.
 func (c *Client) dying(led lease.Record) bool {
 	_, leader, lost := c.term.known()
-	return lost && led.Address == c.address && led.Instance == hex.EncodeToString(leader) && !led.Vacant(c.lease.Host())
+	return lost && led.Address == c.address && led.Instance == hex.EncodeToString(leader) &&
+		!led.Vacant(c.lease.Host()) && !c.lease.Followed(led)
 }
 
 // unbindable explains why the port cannot be bound at all.

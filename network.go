@@ -46,6 +46,12 @@ const (
 // is one kind of it, and never both.
 type loopback struct{ road road }
 
+// prepare does what would take its time at a takeover.
+func (l loopback) prepare() {
+	expectToListen()
+	l.road.sweep()
+}
+
 func (l loopback) Listen(ctx context.Context, address string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: keepAlive(address)}
 	lc.SetMultipathTCP(false) // there is one path
@@ -53,7 +59,7 @@ func (l loopback) Listen(ctx context.Context, address string) (net.Listener, err
 	if err != nil {
 		return nil, err
 	}
-	return l.road.offer(ctx, lis), nil
+	return l.road.offer(ctx, freedFirst(lis)), nil
 }
 
 func (l loopback) Dial(ctx context.Context, address string) (net.Conn, error) {

@@ -162,6 +162,9 @@ func listenersIn(rights []byte) (all []net.Listener, err error) {
 	if err == nil && (len(all) == 0 || len(all) > 2) {
 		err = fmt.Errorf("%d listeners came", len(all))
 	}
+	if len(all) > 0 {
+		all[0] = freedFirst(all[0])
+	}
 	if err == nil && len(all) == 2 {
 		err = listenAgain(all[1])
 	}

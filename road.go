@@ -72,7 +72,6 @@ func (r road) offer(ctx context.Context, lis net.Listener) net.Listener {
 	if err != nil {
 		return lis
 	}
-	sweep(filepath.Dir(path))
 	beside, err := listenAt(ctx, path)
 	if err != nil {
 		return lis
@@ -136,8 +135,15 @@ func (l *twoRoads) Close() error {
 
 // sweep removes sockets of processes that were killed. Most are replaced by
 // the next leader at their address; ports that systems choose do not come
-// again.
-func sweep(dir string) {
+// again. It is not done at a takeover, for which everybody waits.
+func (r road) sweep() {
+	if r.dir == nil {
+		return
+	}
+	dir, err := r.dir()
+	if err != nil {
+		return
+	}
 	files, _ := os.ReadDir(dir)
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name())

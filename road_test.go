@@ -98,16 +98,16 @@ func TestRoadLeftByTheDead(t *testing.T) {
 	up.Set("k", "v")
 	leads := realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
 	ours := sockets(t, dir)[0]
-	leave := func(path string) {
+	leave := func(path string, age time.Duration) {
 		_ = os.Remove(path)
 		lis, err := net.Listen("unix", path)
 		require.NoError(t, err)
 		lis.(*net.UnixListener).SetUnlinkOnClose(false)
 		require.NoError(t, lis.Close())
-		old := time.Now().Add(-time.Hour)
-		require.NoError(t, os.Chtimes(path, old, old))
+		then := time.Now().Add(-age)
+		require.NoError(t, os.Chtimes(path, then, then))
 	}
-	leave(ours)
+	leave(ours, 0)
 	follows := realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
 	mustYield(t, mustSubscribe(t, follows, "k"), "v")
 	require.NotZero(t, connectedTo(port), "TCP connections to the leader")
@@ -115,7 +115,7 @@ func TestRoadLeftByTheDead(t *testing.T) {
 	require.NoError(t, leads.Close())
 	require.Len(t, sockets(t, dir), 1, "a socket of somebody else")
 
-	leave(filepath.Join(dir, "elsewhere.sock"))
+	leave(filepath.Join(dir, "elsewhere.sock"), time.Hour)
 	living, err := net.Listen("unix", filepath.Join(dir, "living.sock"))
 	require.NoError(t, err)
 	defer func() { _ = living.Close() }()

@@ -41,6 +41,9 @@ const (
 // the term is over.
 func (c *Client) runRoles(ctx context.Context) {
 	defer c.endRoles()
+	if host, ok := c.opts.network.(loopback); ok {
+		go host.prepare()
+	}
 	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
 	var suspect stranger
 	for ctx.Err() == nil {

@@ -172,6 +172,17 @@ func (f *File) Read() (Record, error) {
 	return readNewest(filepath.Join(dir, f.sub))
 }
 
+// Followed reports whether a leadership has begun since that of r, which costs
+// less than to read it.
+func (f *File) Followed(r Record) bool {
+	dir, err := f.dir()
+	if err != nil {
+		return false
+	}
+	_, err = os.Lstat(file(filepath.Join(dir, f.sub), r.Number+1))
+	return err == nil
+}
+
 // Claim begins a leadership after the one that seen is the record of, unless
 // that has changed. next says who claims it; its term is raised above that of
 // seen. It returns the record as it was written.

@@ -69,6 +69,8 @@ func TestClaimRenewRelease(t *testing.T) {
 	c.add(time.Second)
 	first, err := f.Claim(none, by("a"))
 	require.NoError(t, err)
+	require.True(t, f.Followed(none))
+	require.False(t, f.Followed(first))
 	require.Equal(t, lease.Record{
 		Name: "config/ä", Number: 1, Term: 1, Instance: "a", Process: lease.Process{PID: 7}, Address: "127.0.0.1:4",
 		Renewed: time.Second, Valid: 10 * time.Second, Boot: "this boot",
