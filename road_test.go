@@ -156,8 +156,8 @@ func TestProcessRoadTakeover(t *testing.T) {
 
 // A certificate is for the address, whichever road is taken there.
 func TestCertificateIsForTheAddress(t *testing.T) {
-	ours := newAuthority(t)
-	config := ours.config(ours, "127.0.0.1")
+	ours := processtest.NewAuthority(t)
+	config := ours.Config(ours, "127.0.0.1")
 	config.ServerName = ""
 	for name, dir := range map[string]string{"port": clusterclient.NoRuntimeDir, "socket": shortDir(t)} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,8 +22,21 @@ func (a *app) readCredentials() ([]clusterclient.Option, error) {
 		}
 		opts = append(opts, clusterclient.WithSecret(bytes.TrimRight(secret, "\r\n")))
 	}
-	if a.tlsCert == "" && a.tlsKey == "" && a.tlsCA == "" {
-		return opts, nil
+	config, err := a.tlsConfig()
+	if config != nil {
+		opts = append(opts, clusterclient.WithTLS(config))
+	}
+	return opts, err
+}
+
+// tlsConfig returns nil when no flag is about TLS.
+func (a *app) tlsConfig() (*tls.Config, error) {
+	switch {
+	case a.tlsCert != "" && a.tlsKey != "" && a.tlsCA != "":
+	case a.tlsCert+a.tlsKey+a.tlsCA+a.tlsName == "":
+		return nil, nil
+	default:
+		return nil, errors.New("-tls-cert, -tls-key and -tls-ca are needed together")
 	}
 	cert, err := tls.LoadX509KeyPair(a.tlsCert, a.tlsKey)
 	if err != nil {
@@ -36,5 +50,5 @@ func (a *app) readCredentials() ([]clusterclient.Option, error) {
 	if !roots.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("%s has no certificate", a.tlsCA)
 	}
-	return append(opts, clusterclient.WithTLS(&tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: roots})), nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: roots, ServerName: a.tlsName}, nil
 }

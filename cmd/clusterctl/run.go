@@ -62,9 +62,9 @@ type app struct {
 	interval time.Duration
 	yes      bool
 
-	address                string
-	secretFile             string
-	tlsCert, tlsKey, tlsCA string
+	address                         string
+	secretFile                      string
+	tlsCert, tlsKey, tlsCA, tlsName string
 }
 
 // flags returns the flags of all commands, and where the choice of -o goes.
@@ -85,6 +85,7 @@ func (a *app) flags() (fs *flag.FlagSet, output *string, noColour *bool) {
 	fs.StringVar(&a.tlsCert, "tls-cert", "", "`file` with a certificate, for a cluster that has WithTLS")
 	fs.StringVar(&a.tlsKey, "tls-key", "", "`file` with the key of it")
 	fs.StringVar(&a.tlsCA, "tls-ca", "", "`file` with the certificates of the authorities")
+	fs.StringVar(&a.tlsName, "tls-name", "", "the `name` that the leaders' certificates are for; without it, the address")
 	return fs, output, noColour
 }
 

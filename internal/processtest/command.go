@@ -27,10 +27,11 @@ type Command struct {
 	MaxWait  time.Duration            `json:"max_wait,omitempty"`
 	Depose   time.Duration            `json:"depose,omitempty"` // after this long; stale after half of it, or the least there is
 
-	Peers      []int  `json:"peers,omitempty"`
-	Secret     string `json:"secret,omitempty"`
-	RuntimeDir string `json:"runtime_dir,omitempty"`
-	Address    string `json:"address,omitempty"` // the one of 127.0.0.1 if empty
+	Peers      []int    `json:"peers,omitempty"`
+	Secret     string   `json:"secret,omitempty"`
+	TLS        TLSFiles `json:"tls,omitzero"`
+	RuntimeDir string   `json:"runtime_dir,omitempty"`
+	Address    string   `json:"address,omitempty"` // the one of 127.0.0.1 if empty
 
 	Key     string        `json:"key,omitempty"`
 	Group   string        `json:"group,omitempty"`

@@ -185,7 +185,8 @@ func (e *Event) set(v follower.Value) {
 	e.Origin = v.Origin.String()
 }
 
-func (p *childProcess) create(c Command) error {
+// options are those of the client that c creates.
+func (p *childProcess) options(c Command) ([]clusterclient.Option, error) {
 	opts := []clusterclient.Option{
 		clusterclient.WithRole(c.Policy),
 		clusterclient.WithLogger(hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr})),
@@ -198,17 +199,8 @@ func (p *childProcess) create(c Command) error {
 			return openCentre(ctx, c.Centre, nil)
 		}))
 	}
-	if c.Identity != nil {
-		opts = append(opts, clusterclient.WithIdentity(c.Identity...))
-	}
 	if c.Snapshot != "" {
 		opts = append(opts, clusterclient.WithSnapshot(c.Snapshot))
-	}
-	if c.Peers != nil {
-		opts = append(opts, clusterclient.WithPeers(c.Peers...))
-	}
-	if c.Secret != "" {
-		opts = append(opts, clusterclient.WithSecret([]byte(c.Secret)))
 	}
 	if c.Address != "" {
 		opts = append(opts, clusterclient.WithAddress(c.Address))
@@ -222,6 +214,32 @@ func (p *childProcess) create(c Command) error {
 	if c.Depose > 0 {
 		stale := max(c.Depose/2, 2*time.Second)
 		opts = append(opts, clusterclient.WithStaleAfter(stale), clusterclient.WithDeposeAfter(c.Depose))
+	}
+	return c.peers(opts)
+}
+
+// peers adds the options that say who belongs to the cluster.
+func (c Command) peers(opts []clusterclient.Option) ([]clusterclient.Option, error) {
+	if c.Identity != nil {
+		opts = append(opts, clusterclient.WithIdentity(c.Identity...))
+	}
+	if c.Peers != nil {
+		opts = append(opts, clusterclient.WithPeers(c.Peers...))
+	}
+	if c.Secret != "" {
+		opts = append(opts, clusterclient.WithSecret([]byte(c.Secret)))
+	}
+	if c.TLS == (TLSFiles{}) {
+		return opts, nil
+	}
+	config, err := c.TLS.config()
+	return append(opts, clusterclient.WithTLS(config)), err
+}
+
+func (p *childProcess) create(c Command) error {
+	opts, err := p.options(c)
+	if err != nil {
+		return err
 	}
 	p.creating.RLock()
 	client, err := clusterclient.Create(c.Name, c.Port, opts...)
