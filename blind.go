@@ -36,6 +36,8 @@ func (e *blindError) Error() string {
 	return fmt.Sprintf("blind for %v, and pid %d reaches the upstream: %s", time.Since(e.since).Round(time.Millisecond), e.to.PID, e.reason)
 }
 
+func (e *blindError) alarming() {}
+
 // Is makes it a way to resign.
 func (e *blindError) Is(target error) bool { return target == errResigned }
 
@@ -77,7 +79,6 @@ func (c *Client) giveWay(ctx context.Context, ldr *leader.Leader, end context.Ca
 	if since.IsZero() {
 		return nil // it sees again
 	}
-	c.log.Warn("resigning, another process reaches the upstream", "blind", time.Since(since).Round(time.Millisecond), "reason", reason, "successor", to.PID)
 	ldr.Name(to)
 	c.term.turnBlind()
 	end(&blindError{since, reason, to})

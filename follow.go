@@ -46,7 +46,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	end(nil)
 	observing.Wait()
 	h.ready.drop()
-	c.log.Info("leader gone", "term", w.GetTerm(), "leader", describe(who), "reason", err)
+	c.logTurn("leader gone", "term", w.GetTerm(), "leader", describe(who), "reason", err)
 	return chooseMandate(ctx, h.mandate, o.mandate)
 }
 

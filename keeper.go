@@ -104,7 +104,7 @@ func (k *keeper) takePort() bool {
 		return false
 	}
 	if k.srv.listen(lis) {
-		k.c.log.Info("taking over the port", "address", k.c.address)
+		k.c.log.Debug("taking over the port", "address", k.c.address)
 		k.srv.dir.own()
 		k.srv.tenure.ownsPort()
 	}

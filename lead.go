@@ -32,19 +32,12 @@ const (
 	openPatience = time.Second
 )
 
-// Why a term can end before the client does.
-var errResigned = errors.New("resigned")
-
-type supersededError struct{ term uint64 }
-
-func (e *supersededError) Error() string { return fmt.Sprintf("term %d has begun elsewhere", e.term) }
-
 // lead serves the cluster for one term: until ctx ends, Resign is called, or
 // somebody leads in a higher term.
 func (c *Client) lead(ctx context.Context, m mandate) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	srv := c.newServer(m, func(by uint64) { end(&supersededError{by}) })
+	srv := c.newServer(m, func(why *supersededError) { end(why) })
 	defer srv.stop()
 	defer m.tenure.release()
 	defer m.ready.follows(ctx)()
@@ -118,7 +111,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 		srv.freePort() // and the port is for the one who leads
 	}
 	c.status.ending(reason)
-	c.log.Info("leaving", "term", ldr.Term(), "reason", reason)
+	c.logTurn("leaving", "term", ldr.Term(), "reason", reason)
 	c.stepDown(srv, ldr, reason.Error(), drain, leading.succession.successor(reason))
 	k.close()
 	own.Wait()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +24,14 @@ func startLogging(cluster *clustertest.Cluster, opts ...clusterclient.Option) (*
 	return cluster.Start(append(opts, book.option())...), book
 }
 
-// changes returns the lines that are no warnings, and not for debugging.
-func (b *logbook) changes() []string { return b.with("[INFO]") }
+// changes returns the lines of changes of role.
+func (b *logbook) changes() []string {
+	return slices.DeleteFunc(b.with(""), func(line string) bool {
+		return !slices.ContainsFunc([]string{": following: ", ": leading: ", ": leaving: ", ": leader gone: "}, func(turn string) bool {
+			return strings.Contains(line, turn)
+		})
+	})
+}
 
 // mustTell checks that there is one line for each change of role, with what it
 // has to tell.
@@ -31,6 +39,7 @@ func mustTell(t *testing.T, b *logbook, lines ...[]string) {
 	t.Helper()
 	synctest.Wait()
 	require.Len(t, b.changes(), len(lines), "%q", b.changes())
+	require.Subset(t, b.changes(), b.with("[INFO]"), "nothing else is told")
 	for i, parts := range lines {
 		for _, part := range parts {
 			require.Contains(t, b.changes()[i], part)
@@ -74,10 +83,50 @@ func TestLogOfRoles(t *testing.T) {
 			mustFollow(t, c, 2)
 			a.Thaw()
 			mustBecome(t, a, clusterclient.RoleFollower)
-			mustTell(t, log, []string{"following", "term=1"}, []string{"leader gone", "term=1", "hangs"}, []string{"leading", "term=2"})
-			require.Len(t, log.with("[WARN]", "the leader hangs, taking over", "pid 1 at "+portAddress, "silent=", "term=2"), 1)
+			mustTell(t, log, []string{"following", "term=1"},
+				[]string{"[WARN]", "leader gone", "term=1", " at " + portAddress, "it hangs, silent for 10", "this process takes over in term 2"},
+				[]string{"leading", "term=2"})
 			mustTell(t, other, []string{"following", "term=1"}, []string{"leader gone", "term=1", "leads in term 2"}, []string{"following", "term=2"})
-			mustTell(t, of, []string{"leading", "term=1"}, []string{"leaving", "term=1", "term 2 has begun elsewhere"}, []string{"following", "term=2"})
+			mustTell(t, of, []string{"leading", "term=1"}, []string{"[WARN]", "leaving", "term=1", "term 2 has begun elsewhere"}, []string{"following", "term=2"})
+		})
+	})
+	t.Run("deposed", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+			a, of := startLogging(cluster)
+			b, log := startLogging(cluster)
+			_, err := depose(t, cluster, clustertest.Name)
+			require.NoError(t, err)
+			mustBecome(t, b, clusterclient.RoleLeader)
+			mustBecome(t, a, clusterclient.RoleFollower)
+			mustTell(t, of, []string{"leading", "term=1"}, []string{"[WARN]", "leaving", "term=1", "deposed by an operator, pid "}, []string{"following", "term=2"})
+			mustTell(t, log, []string{"following", "term=1"}, []string{"leader gone", "term=1", "deposed by an operator, pid "}, []string{"leading", "term=2"})
+		})
+	})
+	t.Run("deposed while it hangs", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+			patient := clusterclient.WithDeposeAfter(time.Hour)
+			a, of := startLogging(cluster, patient)
+			b, log := startLogging(cluster, patient)
+			a.Freeze()
+			_, err := depose(t, cluster, clustertest.Name)
+			require.NoError(t, err)
+			mustBecome(t, b, clusterclient.RoleLeader)
+			a.Thaw()
+			mustBecome(t, a, clusterclient.RoleFollower)
+			mustTell(t, of, []string{"leading", "term=1"}, []string{"[WARN]", "leaving", "term=1", "term 3 has begun elsewhere"}, []string{"following", "term=3"})
+			mustTell(t, log, []string{"following", "term=1"}, []string{"[WARN]", "leader gone", "term=1", "it hangs and was deposed by an operator, pid "}, []string{"leading", "term=3"})
+		})
+	})
+	t.Run("deposed while it hangs, alone", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+			a, of := startLogging(cluster)
+			a.Freeze()
+			_, err := depose(t, cluster, clustertest.Name)
+			require.NoError(t, err)
+			a.Thaw()
+			time.Sleep(time.Minute)
+			require.Equal(t, clusterclient.RoleLeader, a.Role())
+			mustTell(t, of, []string{"leading", "term=1"}, []string{"[WARN]", "leaving", "term=1", "deposed by an operator, pid ", "since this process hung"}, []string{"leading", "term=3"})
 		})
 	})
 	t.Run("beside the port", func(t *testing.T) {

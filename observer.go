@@ -2,7 +2,6 @@ package clusterclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -85,14 +84,14 @@ func (o *observer) judge(ctx context.Context) {
 	case r.Instance != o.leader && r.Term > o.c.status.leaderTerm() && !r.Expired(host, 0) && host.Look(r.Process) != lease.Gone:
 		o.giveUp(fmt.Errorf("it is silent, and %s leads in term %d", o.c.describeHolder(r), r.Term))
 	case r.DeposedBy != 0 && r.Term > o.c.status.leaderTerm():
-		o.replace(ctx, "the leader hangs and was deposed by an operator, taking over", "by", r.DeposedBy)
+		o.replace(ctx, &hangsError{deposedBy: r.DeposedBy})
 	case r.Instance == o.leader && o.silent >= o.c.opts.deposeAfter && r.Expired(host, o.c.opts.deposeAfter):
-		o.replace(ctx, "the leader hangs, taking over", "leader", o.c.describeHolder(r))
+		o.replace(ctx, &hangsError{silent: o.silent})
 	}
 }
 
 // replace takes the place of the leader, if this client can.
-func (o *observer) replace(ctx context.Context, why string, who ...any) {
+func (o *observer) replace(ctx context.Context, why *hangsError) {
 	if !o.c.opts.candidate() || o.c.term.yielding() {
 		return
 	}
@@ -101,13 +100,10 @@ func (o *observer) replace(ctx context.Context, why string, who ...any) {
 	case err != nil:
 		o.c.log.Debug("not taking over", "error", err)
 	case m != nil:
-		o.c.log.Warn(why, append(who, "silent", o.silent, "term", m.term)...)
-		o.mandate = m
-		o.giveUp(errHangs)
+		o.mandate, why.term = m, m.term
+		o.giveUp(why)
 	}
 }
-
-var errHangs = errors.New("it hangs")
 
 // watchWhileAsking ends s, to which Hello was said, when the lease tells that
 // whoever is to answer hangs, or that the name is led elsewhere. It does so

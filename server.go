@@ -68,14 +68,15 @@ type serving struct {
 	leaving bool
 }
 
-func (c *Client) newServer(m mandate, supersede func(uint64)) *server {
+func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server {
 	if m.tenure != nil {
 		m.tenure.endsBy(supersede)
 	}
 	s := &server{
-		c: c, granted: m.term, supersede: supersede, tenure: m.tenure, local: mempipe.Listen(mempipe.Addr("local")),
-		changed: make(chan struct{}),
-		state:   serving{waiting: "the upstream is being opened"},
+		c: c, granted: m.term, tenure: m.tenure, local: mempipe.Listen(mempipe.Addr("local")),
+		supersede: func(by uint64) { supersede(&supersededError{term: by}) },
+		changed:   make(chan struct{}),
+		state:     serving{waiting: "the upstream is being opened"},
 	}
 	s.dir = newDirectory(s)
 	s.door = newDoor(c)

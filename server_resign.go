@@ -2,7 +2,6 @@ package clusterclient
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -10,8 +9,6 @@ import (
 	"github.com/clusterclient/clusterclient/internal/peercred"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
-
-var errDeposed = errors.New("deposed by an operator")
 
 // Resign makes this client give the leadership up, when a process of its own
 // user asks for it.
@@ -28,8 +25,7 @@ func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest)
 		return nil, status.Errorf(codes.FailedPrecondition, "pid %d does not lead %q", st.PID, req.GetName())
 	}
 	if req.GetForce() {
-		s.c.log.Warn("deposed by an operator", "term", leading.Term())
-		leading.end(errDeposed)
+		leading.end(&deposedError{s.operator(ctx)})
 		return &clusterclientv1.ResignResponse{Term: leading.Term()}, nil
 	}
 	if st := leading.Stats(); st.Candidates <= 1 { // the leader itself
@@ -39,4 +35,12 @@ func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest)
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
 	}
 	return &clusterclientv1.ResignResponse{Term: leading.Term()}, nil
+}
+
+// operator names the process that asks.
+func (s *server) operator(ctx context.Context) string {
+	if g := guestOf(ctx); g != nil {
+		return g.who.Process(g.who.PID).String()
+	}
+	return "this process"
 }

@@ -23,7 +23,7 @@ type tenure struct {
 
 	busy      chan struct{} // one slot, full while a file is read or written; guards what follows
 	record    lease.Record
-	supersede func(term uint64) // ends the leadership: that term beats it
+	supersede func(*supersededError) // ends the leadership
 	released  bool
 	lost      error // why there is no lease any more; the leadership goes on without
 }
@@ -31,7 +31,7 @@ type tenure struct {
 var errSuperseded = errors.New("another process leads in a higher term")
 
 func (c *Client) newTenure(r lease.Record) *tenure {
-	t := &tenure{c: c, bell: make(chan struct{}, 1), busy: make(chan struct{}, 1), record: r, supersede: func(uint64) {}}
+	t := &tenure{c: c, bell: make(chan struct{}, 1), busy: make(chan struct{}, 1), record: r, supersede: func(*supersededError) {}}
 	t.safeUntil(r)
 	return t
 }
@@ -50,7 +50,7 @@ func (t *tenure) ownsPort() {
 }
 
 // endsBy makes supersede what ends the leadership when somebody takes over.
-func (t *tenure) endsBy(supersede func(term uint64)) {
+func (t *tenure) endsBy(supersede func(*supersededError)) {
 	t.busy <- struct{}{}
 	defer func() { <-t.busy }()
 	t.supersede = supersede
@@ -159,17 +159,14 @@ func unwritable(err error) bool {
 
 // end ends the leadership in favour of the one that the lease tells of.
 func (t *tenure) end() {
-	term := t.record.Term + 1
+	why := &supersededError{term: t.record.Term + 1}
 	if r, err := t.c.lease.Read(); err == nil {
-		term = max(term, r.Term)
-		if r.DeposedBy != 0 {
-			t.c.log.Warn("deposed by an operator", "term", t.record.Term, "by", r.DeposedBy)
-		}
+		why.term, why.deposedBy = max(why.term, r.Term), r.DeposedBy
 		if id, err := hex.DecodeString(r.Instance); err == nil {
-			t.c.term.saw(term, id)
+			t.c.term.saw(why.term, id)
 		}
 	}
-	t.supersede(term)
+	t.supersede(why)
 }
 
 // release lets the next leader begin at once. It is idempotent.
