@@ -84,7 +84,7 @@ func (c *Client) inspectOther(ctx context.Context, name *inspect.Name, req *clus
 	n, err := c.inspectAt(ctx, name.Leader.Address, req)
 	switch {
 	case err != nil:
-		name.Trouble = err.Error()
+		name.Trouble, name.Refused = causeOf(err), errors.Is(err, errs.ErrPeerRefused)
 	case len(n.Names) == 0 || n.Names[0].Name != name.Name:
 		name.Trouble = fmt.Sprintf("pid %d at %s does not lead the name", n.Self.PID, name.Leader.Address)
 	default:

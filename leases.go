@@ -1,10 +1,12 @@
 package clusterclient
 
 import (
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
+	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/lease"
 )
 
@@ -40,9 +42,17 @@ func (c *Client) nameByLease(r lease.Record, holder lease.Holder, info *inspect.
 	case c.lease.Host().Look(holder.Process) == lease.Stopped:
 		n.Trouble = lease.Stopped.String()
 	case unanswered != nil && r.Address == c.address:
-		n.Trouble = unanswered.Error()
+		n.Trouble, n.Refused = causeOf(unanswered), errors.Is(unanswered, errs.ErrPeerRefused)
 	}
 	return n
+}
+
+// causeOf is what an error says beyond what it was that failed.
+func causeOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok && e.Cause != nil {
+		return e.Cause.Error()
+	}
+	return err.Error()
 }
 
 func holderInfo(h lease.Holder) inspect.Peer {

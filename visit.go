@@ -91,7 +91,7 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 	case errors.Is(err, errNobody):
 		return fail(errs.NoLeader, err)
 	case isFinal:
-		return final.err
+		return saidIn(op, final)
 	case err != nil:
 		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
 	}
@@ -105,7 +105,7 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 		return nil
 	}
 	if final, ok := errors.AsType[*finalError](c.refusedBy(address, raw.Refused())); ok {
-		return final.err
+		return saidIn(op, final)
 	}
 	if ctx.Err() != nil {
 		return fail(errs.ForeignListener, fmt.Errorf("%s does not answer: %w", address, ctx.Err()))
@@ -114,6 +114,17 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 		return fail(errs.ForeignListener, fmt.Errorf("%s is no cluster of ours, or one of an older build: %w", address, err))
 	}
 	return fail(errs.ForeignListener, fmt.Errorf("%s does not answer as a cluster does: %w", address, err))
+}
+
+// saidIn returns what ends a [Create] as the error of something else.
+func saidIn(op string, final *finalError) error {
+	e, ok := errors.AsType[*Error](final.err)
+	if !ok {
+		return final.err
+	}
+	said := *e
+	said.Op = op
+	return &said
 }
 
 // askNode asks the server at the other end of conn.

@@ -50,6 +50,10 @@ type Name struct {
 	Leadership *Leadership `json:"leadership,omitempty"`
 	Trouble    string      `json:"trouble,omitempty"`
 
+	// Refused says that Trouble is no illness: the leader, or the owner of the
+	// port, does not let the asking process in, or is not believed.
+	Refused bool `json:"refused,omitempty"`
+
 	// Lease is what the file beside the port says of the leadership; nil when
 	// there is none that the asking process can read.
 	Lease *Lease `json:"lease,omitempty"`

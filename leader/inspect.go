@@ -112,8 +112,15 @@ func (sb *sub) behind() uint64 {
 	return sb.behindLocked()
 }
 
-// behindLocked returns how many values were not sent yet.
-func (sb *sub) behindLocked() uint64 { return sb.key.valueSerial - sb.sentValue }
+// behindLocked returns how many values were not sent yet, one that is on its
+// way in pieces included.
+func (sb *sub) behindLocked() uint64 {
+	n := sb.key.valueSerial - sb.sentValue
+	if sb.inFlight {
+		n++
+	}
+	return n
+}
 
 func (k *key) inspect() inspect.Key {
 	k.mu.Lock()

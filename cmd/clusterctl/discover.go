@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -124,19 +125,24 @@ func (a *app) places(ctx context.Context, q inspect.Query) (all []place, trouble
 	return all, troubles
 }
 
-// wanted returns all names, or an error when there are none.
+// wanted returns all names, or an error when nobody tells of any.
 func (a *app) wanted(ctx context.Context, q inspect.Query) ([]place, error) {
 	all, troubles := a.places(ctx, q)
 	if len(all) == 0 {
 		return nil, a.nothing(troubles)
 	}
+	told := false
+	for _, p := range all {
+		told = told || p.Leadership != nil
+		if p.Leadership == nil && (!p.Refused || len(troubles) == 0) { // the owner of the port has said it
+			troubles = append(troubles, fmt.Errorf("%s is %s%s", p.Name.Name, p.State, because(p.Reason+p.Trouble)))
+		}
+	}
+	if !told {
+		return nil, &exitError{exitNobody, errors.Join(troubles...)}
+	}
 	for _, err := range troubles {
 		a.warn("clusterctl: %v", err)
-	}
-	for _, p := range all {
-		if p.Leadership == nil {
-			a.warn("clusterctl: %s is %s: %s", p.Name.Name, p.State, p.Reason+p.Trouble)
-		}
 	}
 	return all, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ const (
 // A doctor collects findings.
 type doctor struct {
 	app    *app
+	at     int // the port that is looked at
 	report doctorReport
 }
 
@@ -106,20 +108,23 @@ func (d *doctor) runtimeDir() {
 // port looks at one port and all that it carries.
 func (d *doctor) port(f found) {
 	where := f.cluster.Address
+	d.at = f.port
 	d.report.Looked = append(d.report.Looked, where)
 	if low, high, ok := ephemeralPorts(); ok && f.port >= low && f.port <= high {
 		d.find(levelWarning, "ephemeral-port", where,
 			fmt.Sprintf("the port lies in the range %d to %d from which the system takes ports for outgoing connections, so that any program may be given it", low, high),
 			fmt.Sprintf("choose a port below %d, or reserve it: sysctl net.ipv4.ip_local_reserved_ports=%d", low, f.port))
 	}
-	hangs := slices.ContainsFunc(f.cluster.Names, func(n inspect.Name) bool {
-		return n.Leadership == nil && n.Leader.Address == where && n.Lease != nil
+	told := slices.ContainsFunc(f.cluster.Names, func(n inspect.Name) bool {
+		return n.Leadership == nil && n.Leader.Address == where && n.Lease != nil && !n.Refused
 	})
-	if f.err != nil && !hangs { // else the name says it
+	if f.err != nil && !told {
 		d.unreachable(f, where)
 	}
 	for _, n := range f.cluster.Names {
-		d.name(n)
+		if !n.Refused || f.err == nil { // else the port says it
+			d.name(n)
+		}
 	}
 	d.builds(f.cluster)
 }
@@ -131,45 +136,37 @@ func (d *doctor) unreachable(f found, where string) {
 	case h.stopped:
 		d.find(levelError, "hung", where, h.String()+" holds the port and is stopped, by a signal or a debugger; what is led beside it goes on", resume(h.PID))
 	case f.cluster.Owner.PID != 0: // by its lease
-		d.find(levelError, "hung", where, peer(f.cluster.Owner)+" holds the port and does not answer: "+f.err.Error(), "look what it is busy with, or end it: "+kill(f.cluster.Owner.PID))
+		d.find(levelError, "hung", where, peer(f.cluster.Owner)+" holds the port and does not answer: "+cause(f.err), "look what it is busy with, or end it: "+kill(f.cluster.Owner.PID))
 	case errors.Is(f.err, clusterclient.ErrNoLeader):
-		d.find(levelError, "nobody", where, f.err.Error(), "start a process that can lead (one with WithUpstream), or look at another port")
+		d.find(levelError, "nobody", where, cause(f.err), "start a process that can lead (one with WithUpstream), or look at another port")
 	case h.foreign():
 		d.find(levelError, "other-user", where, fmt.Sprintf("%s of uid %d holds the port; a cluster is of one user", h, h.uid),
 			"let that user's processes use another port, or run as that user")
 	case errors.Is(f.err, clusterclient.ErrPeerRefused):
-		d.find(levelError, "refused", where, f.err.Error(),
-			"run this as the cluster's user, with its runtime directory (-dir), and, where it has one, with its secret or certificate (-secret-file, -tls-cert)")
+		d.find(levelError, "refused", where, cause(f.err), getIn)
 	default:
-		d.find(levelError, "stranger", where, h.String()+" holds the port, and is no cluster of ours or does not answer: "+f.err.Error(),
+		d.find(levelError, "stranger", where, h.String()+" holds the port, and is no cluster of ours or does not answer: "+cause(f.err),
 			"stop it, or choose another port; if it is one of yours that hangs, end it: "+kill(h.PID))
 	}
 }
 
-func resume(pid int) string {
-	return fmt.Sprintf("let it go on (kill -CONT %d) or end it (kill -KILL %d)", pid, pid)
-}
-
-func kill(pid int) string {
-	if pid == 0 {
-		return "kill -KILL its pid"
-	}
-	return fmt.Sprintf("kill -KILL %d", pid)
-}
+const getIn = "run this as the cluster's user, with its runtime directory (-dir), and, where it has one, with its secret or certificate (-secret-file, -tls-cert)"
 
 func (d *doctor) name(n inspect.Name) {
 	l := n.Leadership
 	switch {
 	case n.State == inspect.Vacant:
-		d.find(levelError, "deposed", n.Name, "nobody leads: "+n.Reason, "start a process that can lead (one with WithUpstream), or let the old one go on: "+resume(n.Leader.PID))
+		d.find(levelError, "deposed", n.Name, "nobody leads: "+n.Reason, "start a process that can lead (one with WithUpstream), or as to the old one, "+resume(n.Leader.PID))
+	case n.Refused:
+		d.find(levelError, "refused", n.Name, n.Trouble, getIn)
 	case l == nil && stopped(n.Leader.PID):
 		d.find(levelError, "hung", n.Name, d.leads(n)+" and is stopped, by a signal or a debugger"+d.lease(n), resume(n.Leader.PID)+d.orDepose(n))
 	case n.Trouble != "":
-		d.find(levelError, "hung", n.Name, d.leads(n)+" and does not answer"+d.lease(n)+": "+n.Trouble, "look what it is busy with, or end it ("+kill(n.Leader.PID)+")"+d.orDepose(n))
+		d.find(levelError, "hung", n.Name, d.leads(n)+" and does not answer"+cmp.Or(d.lease(n), ": "+n.Trouble), "look what it is busy with, or end it ("+kill(n.Leader.PID)+")"+d.orDepose(n))
 	case n.State == inspect.Failed:
 		d.find(levelError, "upstream", n.Name, peer(n.Leader)+" cannot open the upstream: "+n.Reason, "mend the upstream or the way to it")
-	case l == nil:
-		d.find(levelWarning, n.State, n.Name, peer(n.Leader)+": "+n.Reason, "wait; look again if it lasts")
+	case l == nil || n.State != inspect.Led:
+		d.find(levelWarning, n.State, n.Name, fmt.Sprintf("the leadership of %s is %s%s", peer(n.Leader), n.State, because(n.Reason)), "wait; look again if it lasts")
 	default:
 		d.leadership(n, l)
 	}
@@ -193,10 +190,13 @@ func (d *doctor) lease(n inspect.Name) string {
 
 // orDepose says how to get another leader without waiting.
 func (d *doctor) orDepose(n inspect.Name) string {
-	if n.Lease == nil {
+	switch {
+	case n.Lease == nil:
 		return ""
+	case n.Lease.State == inspect.Expired:
+		return ", and start a process that can lead (one with WithUpstream)"
 	}
-	return ", or let another process lead at once: clusterctl depose -yes -name " + n.Name
+	return fmt.Sprintf(", or let another process lead at once: clusterctl depose -yes -port %d -name %s", d.at, shellWord(n.Name))
 }
 
 func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
@@ -215,12 +215,12 @@ func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
 	}
 	for _, r := range l.Rejected {
 		if r.Code == "IDENTITY_MISMATCH" && time.Since(r.At) < recently {
-			d.find(levelError, "identity", n.Name, fmt.Sprintf("%d processes were turned away, since they use the name for another upstream, namespace or credential; the last one was %s, %s ago",
-				r.Count, peer(r.Last), age(r.At, time.Now())), "give one of the two another name, or both the same WithIdentity")
+			d.find(levelError, "identity", n.Name, fmt.Sprintf("%s turned away, for using the name for another upstream, namespace or credential; the last one was %s, %s ago",
+				were(r.Count, "process", "processes"), peer(r.Last), age(r.At, time.Now())), "give one of the two another name, or both the same WithIdentity")
 		}
 	}
 	if l.Refused > 0 {
-		d.find(levelWarning, "overload", n.Name, fmt.Sprintf("%d calls were refused in this term, since a process had too many under way", l.Refused),
+		d.find(levelWarning, "overload", n.Name, were(l.Refused, "call", "calls")+" refused in this term, since a process had too many under way",
 			"clusterctl followers shows whose; make fewer calls at once")
 	}
 	if len(l.Followers) > 1 && l.Candidates == 0 {
@@ -262,52 +262,4 @@ func (d *doctor) builds(cl inspect.Cluster) {
 	}
 	d.find(levelWarning, "builds", cl.Address, "the processes have different versions of the library ("+strings.Join(parts, "; ")+")",
 		"fine during a rollout; otherwise bring all to one version")
-}
-
-// behind tells of followers that cannot keep up, or do not answer.
-func (d *doctor) behind(ctx context.Context, all []found) {
-	late := lagging(all)
-	if len(late) == 0 {
-		return
-	}
-	select {
-	case <-time.After(secondLook):
-	case <-ctx.Done():
-		return
-	}
-	again := lagging(d.app.discover(ctx, inspect.Query{Followers: true}))
-	for id, f := range sorted(again) {
-		if _, before := late[id]; !before {
-			continue
-		}
-		switch {
-		case f.Holding == nil && stopped(f.PID):
-			d.find(levelError, "stopped-follower", f.Name, peer(f.Peer)+" is stopped, by a signal or a debugger", resume(f.PID))
-		case f.Holding == nil:
-			d.find(levelError, "silent-follower", f.Name, fmt.Sprintf("%s does not answer its leader: %s", peer(f.Peer), f.Trouble),
-				"look what it is busy with; nobody else waits for it")
-		default:
-			d.find(levelWarning, "behind", f.Name, fmt.Sprintf("%s has not been sent the newest value of %d keys, %d messages wait for it", peer(f.Peer), f.Behind, f.Queued),
-				"nothing, if that passes: it gets the newest values merged; otherwise look what it is busy with")
-		}
-	}
-}
-
-// lagging returns the followers that are behind or silent, by name and
-// instance.
-func lagging(all []found) map[string]namedFollower {
-	late := make(map[string]namedFollower)
-	for _, f := range all {
-		for _, n := range f.cluster.Names {
-			if n.Leadership == nil {
-				continue
-			}
-			for _, one := range n.Leadership.Followers {
-				if one.Behind > 0 || one.Holding == nil {
-					late[n.Name+" "+one.Instance] = namedFollower{n.Name, one}
-				}
-			}
-		}
-	}
-	return late
 }

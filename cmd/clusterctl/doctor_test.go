@@ -5,116 +5,229 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
-// diagnose runs doctor, which has to find something wrong, on the world's
-// port.
-func diagnose(t *testing.T, tl *tool, w *processtest.World) doctorReport {
+// mustFind runs doctor on the world's port, which has to find something: as
+// JSON, in the form of the schema, and as text, that of testdata/doctor. The
+// processes are PID1 and so on there.
+func mustFind(t *testing.T, tl *tool, w *processtest.World, exit int, code, file string, all ...*processtest.Child) {
 	t.Helper()
-	return decode[doctorReport](t, tl, exitUnwell, "doctor", "-port", strconv.Itoa(w.Port))
+	args := append([]string{"doctor", "-port", strconv.Itoa(w.Port)}, tl.args...)
+	r := decode[doctorReport](t, tl, exit, args...)
+	require.Equal(t, exit == exitOK, r.OK)
+	one(t, r, code)
+	golden(t, w, filepath.Join("doctor", file+".txt"), findings(tl.must(t, exit, args...).out, code), all...)
 }
 
-// The conditions are planted for real, one after the other.
+// findings leaves out where doctor looked, and that a port is ephemeral, which
+// depends on the system, unless that is what is wrong.
+func findings(text, code string) string {
+	_, text, _ = strings.Cut(text, "\n\n")
+	var kept []string
+	for part := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n\n") {
+		if code == "ephemeral-port" || !strings.HasPrefix(part, "warning ephemeral-port ") {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, "\n\n") + "\n"
+}
+
+// Each condition that doctor knows is planted for real. Those of processes that
+// are stopped, or of other users, have tests of their own.
 func TestDoctor(t *testing.T) {
-	tl := buildTool(t)
-	t.Run("stranger", func(t *testing.T) {
-		for _, kind := range []string{"http", "silent", "closes"} {
-			t.Run(kind, func(t *testing.T) {
-				w := processtest.New(t)
-				stranger := w.Spawn()
-				stranger.Must(processtest.Command{Op: "listen", Port: w.Port, Data: kind, Tag: "x"})
-				f := one(t, diagnose(t, tl, w), "stranger")
-				require.Contains(t, f.What, "pid "+strconv.Itoa(stranger.PID)+" (clusterctl.test)")
-				require.Contains(t, f.Do, "another port")
-			})
-		}
-	})
-	t.Run("identity", func(t *testing.T) {
-		w := processtest.New(t)
-		w.Start(1)
-		other := w.Spawn()
-		create := w.Creation()
-		create.Identity = []string{"other"}
-		require.NotEmpty(t, other.Do(create).Err)
-		require.Contains(t, one(t, diagnose(t, tl, w), "identity").What, strconv.Itoa(other.PID))
-	})
-	t.Run("blind", func(t *testing.T) {
-		w := processtest.New(t)
-		all := w.Start(2)
-		w.Centre.Set("k", "1")
-		subscribed(w, all, "k", "1")
-		w.Centre.Close()
-		w.WaitFor("a value is stale", func() bool { return all[1].Confirmed["s"].Stale || tl.run(t, "get", "k").code == exitUnwell })
-		f := one(t, diagnose(t, tl, w), "blind")
-		require.Contains(t, f.What, "has not reached the upstream")
-		require.Equal(t, levelError, f.Level)
-	})
-	t.Run("runtime-dir", func(t *testing.T) {
-		w := processtest.New(t)
-		w.Start(1)
-		dir := filepath.Join(tl.dir, "clusterclient")
-		require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // that is what is wrong
-		t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
-		require.Contains(t, one(t, diagnose(t, tl, w), "runtime-dir").What, "0755")
-	})
-	t.Run("runtime-dir of another user", func(t *testing.T) {
-		if os.Geteuid() != 0 {
-			t.Skip("only root can give a directory away")
-		}
-		w := processtest.New(t)
-		w.Start(1)
-		dir := filepath.Join(tl.dir, "clusterclient")
-		require.NoError(t, os.Chown(dir, 12345, -1))
-		t.Cleanup(func() { _ = os.Chown(dir, 0, -1) })
-		require.Contains(t, one(t, diagnose(t, tl, w), "runtime-dir").What, "owner 12345")
-	})
-	t.Run("nobody", func(t *testing.T) {
-		w := processtest.New(t)
-		require.Contains(t, one(t, diagnose(t, tl, w), "nobody").What, strconv.Itoa(w.Port))
-	})
-	t.Run("builds", func(t *testing.T) {
-		w := processtest.New(t)
-		w.Start(1)
-		r := decode[doctorReport](t, tl, exitOK, "doctor", "-port", strconv.Itoa(w.Port))
-		require.NotContains(t, codes(r), "builds")
-		newer := w.SpawnAs(buildTests(t))
-		newer.Must(w.Creation())
-		r = decode[doctorReport](t, tl, exitOK, "doctor", "-port", strconv.Itoa(w.Port))
-		f := one(t, r, "builds")
-		require.Equal(t, levelWarning, f.Level)
-		require.Contains(t, f.What, "v9.9.9: "+strconv.Itoa(newer.PID))
-	})
-	t.Run("no-successor", func(t *testing.T) {
-		w := processtest.New(t)
-		w.Start(1)
-		create := w.Creation()
-		create.Centre = ""
-		w.Spawn().Must(create)
-		r := decode[doctorReport](t, tl, exitOK, "doctor", "-port", strconv.Itoa(w.Port))
-		one(t, r, "no-successor")
-	})
+	for _, c := range []struct {
+		code, file string
+		exit       int
+		plant      func(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child
+	}{
+		{"stranger", "stranger-http", exitUnwell, aStranger("http")},
+		{"stranger", "stranger-silent", exitUnwell, aStranger("silent")},
+		{"stranger", "stranger-closes", exitUnwell, aStranger("closes")},
+		{"nobody", "nobody", exitUnwell, func(*testing.T, *tool, *processtest.World) []*processtest.Child { return nil }},
+		{"refused", "refused-secret", exitUnwell, aSecret},
+		{"refused", "refused-tls", exitUnwell, anAuthority},
+		{"identity", "identity", exitUnwell, anIdentity},
+		{"blind", "blind", exitUnwell, aBlindLeader},
+		{"upstream", "upstream", exitUnwell, aLeaderWithoutUpstream},
+		{"opening", "opening", exitOK, anOpeningLeader},
+		{"leaving", "leaving", exitOK, aLeavingLeader},
+		{"runtime-dir", "runtime-dir-mode", exitUnwell, anOpenDirectory},
+		{"runtime-dir", "runtime-dir-owner", exitUnwell, aDirectoryOfAnother},
+		{"builds", "builds", exitOK, twoBuilds},
+		{"no-successor", "no-successor", exitOK, noSuccessor},
+		{"overload", "overload", exitOK, tooManyCalls},
+		{"behind", "behind", exitOK, aSlowFollower},
+		{"ephemeral-port", "ephemeral-port", exitOK, anEphemeralPort},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			tl, w := begin(t)
+			mustFind(t, tl, w, c.exit, c.code, c.file, c.plant(t, tl, w)...)
+		})
+	}
 }
 
-func TestDoctorKnowsTheEphemeralRange(t *testing.T) {
+func aStranger(kind string) func(*testing.T, *tool, *processtest.World) []*processtest.Child {
+	return func(_ *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
+		stranger := w.Spawn()
+		stranger.Must(processtest.Command{Op: "listen", Port: w.Port, Data: kind, Tag: "x"})
+		return []*processtest.Child{stranger}
+	}
+}
+
+// startWith starts processes one after the other, of which the first one leads.
+func startWith(w *processtest.World, all ...processtest.Command) (children []*processtest.Child) {
+	for _, create := range all {
+		child := w.Spawn()
+		child.Must(create)
+		children = append(children, child)
+	}
+	return children
+}
+
+func aSecret(_ *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
+	create := w.Creation()
+	create.Secret = someSecret
+	return startWith(w, create)
+}
+
+func anAuthority(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	ours, theirs := processtest.NewAuthority(t), processtest.NewAuthority(t)
+	create := w.Creation()
+	create.TLS = ours.Files(ours, "cluster")
+	tl.args = tlsArgs(ours.Files(theirs, "cluster"))
+	return startWith(w, create)
+}
+
+func anIdentity(t *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
+	w.Start(1)
+	other := w.Spawn()
+	create := w.Creation()
+	create.Identity = []string{"other"}
+	require.NotEmpty(t, other.Do(create).Err)
+	return []*processtest.Child{other}
+}
+
+func aBlindLeader(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	all := w.Start(2)
+	w.Centre.Set("k", "1")
+	subscribed(w, all, "k", "1")
+	w.Centre.Close()
+	until(t, "the leader is blind", func() bool { return !leadership(t, tl).Upstream.BlindSince.IsZero() })
+	return all
+}
+
+// The first leader kept the values; the second one finds no upstream.
+func aLeaderWithoutUpstream(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	create := w.Creation()
+	create.Snapshot = filepath.Join(tl.dir, "kept")
+	first := startWith(w, create)
+	w.Centre.Set("k", "1")
+	subscribed(w, first, "k", "1")
+	first[0].Must(processtest.Command{Op: "close"})
+	w.Centre.FailOpen("out of order")
+	all := startWith(w, create)
+	until(t, "it stands in", func() bool { return leadership(t, tl) != nil })
+	return all
+}
+
+func anOpeningLeader(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	w.Centre.Hold(true)
+	t.Cleanup(func() { w.Centre.Hold(false) })
+	slow := w.Spawn()
+	slow.Tell(w.Creation())
+	until(t, "it is opening", func() bool { return state(t, tl) == inspect.Opening })
+	return []*processtest.Child{slow}
+}
+
+// It waits for the calls under way.
+func aLeavingLeader(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	all := w.Start(2)
+	all[1].Tell(processtest.Command{Op: "invoke", Method: "block", Data: "x", Timeout: time.Minute})
+	w.WaitFor("the handler runs", func() bool { return len(w.Centre.Runs["x"]) == 1 })
+	all[0].Tell(processtest.Command{Op: "resign"})
+	until(t, "it is leaving", func() bool { return state(t, tl) == inspect.Leaving })
+	return all
+}
+
+func anOpenDirectory(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	all := w.Start(1)
+	require.NoError(t, os.Chmod(filepath.Join(tl.dir, "clusterclient"), 0o755)) //nolint:gosec // that is what is wrong
+	return all
+}
+
+func aDirectoryOfAnother(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	all := w.Start(1)
+	require.NoError(t, os.Chown(filepath.Join(tl.dir, "clusterclient"), 12345, -1))
+	return all
+}
+
+func twoBuilds(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	all := w.Start(1)
+	r := decode[doctorReport](t, tl, exitOK, "doctor", "-port", strconv.Itoa(w.Port))
+	require.NotContains(t, codes(r), "builds")
+	path, err := programs.newer()
+	require.NoError(t, err)
+	newer := w.SpawnAs(path)
+	newer.Must(w.Creation())
+	return append(all, newer)
+}
+
+func noSuccessor(_ *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
+	follower := w.Creation()
+	follower.Centre = ""
+	return startWith(w, w.Creation(), follower)
+}
+
+func tooManyCalls(t *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
+	create := w.Creation()
+	create.Calls = 1
+	all := startWith(w, create, w.Creation())
+	all[1].Tell(processtest.Command{Op: "invoke", Method: "block", Data: "x", Timeout: time.Minute})
+	w.WaitFor("the handler runs", func() bool { return len(w.Centre.Runs["x"]) == 1 })
+	require.Contains(t, all[1].Do(processtest.Command{Op: "invoke", Method: "once", Data: "y"}).Err, "ResourceExhausted")
+	return all
+}
+
+// It takes a MiB a second, and there are many.
+func aSlowFollower(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	const keys = 30
+	slow := w.Creation()
+	slow.Centre, slow.PerSecond = "", 1<<20
+	all := startWith(w, w.Creation(), slow, w.Creation())
+	for i := range keys {
+		all[1].Must(processtest.Command{Op: "subscribe", Key: strconv.Itoa(i), Tag: strconv.Itoa(i), Quiet: true})
+	}
+	for i := range keys {
+		w.Centre.Set(strconv.Itoa(i), strings.Repeat("x", 1<<20))
+	}
+	until(t, "it is behind", func() bool {
+		return slices.ContainsFunc(leadership(t, tl).Followers, func(f inspect.Follower) bool { return f.PID == all[1].PID && f.Behind > keys/2 })
+	})
+	return all[1:]
+}
+
+func anEphemeralPort(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
 	if _, _, ok := ephemeralPorts(); !ok {
 		t.Skip("the system does not tell which ports are ephemeral")
 	}
-	tl := buildTool(t)
 	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, lis.Close())
-	w := processtest.New(t)
 	w.Port = lis.Addr().(*net.TCPAddr).Port
-	w.Start(1)
-	r := decode[doctorReport](t, tl, exitOK, "doctor", "-port", strconv.Itoa(w.Port))
-	require.Contains(t, one(t, r, "ephemeral-port").Do, "ip_local_reserved_ports="+strconv.Itoa(w.Port))
+	return w.Start(1)
 }
 
 func TestDoctorAge(t *testing.T) {
@@ -128,10 +241,20 @@ func TestDoctorAge(t *testing.T) {
 	require.Equal(t, "-", age(time.Time{}, now))
 }
 
+func TestShellWord(t *testing.T) {
+	for name, want := range map[string]string{"app": "app", "a b": "'a b'", "it's": `'it'\''s'`, "$(rm)": "'$(rm)'"} {
+		require.Equal(t, want, shellWord(name))
+	}
+}
+
 // The run-book knows every finding.
 func TestDoctorIsDocumented(t *testing.T) {
-	source, err := os.ReadFile("doctor.go")
-	require.NoError(t, err)
+	var source []byte
+	for _, file := range []string{"doctor.go", "doctor_followers.go"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		source = append(source, text...)
+	}
 	book, err := os.ReadFile("../../docs/operations.md")
 	require.NoError(t, err)
 	all := regexp.MustCompile(`d\.find\(\w+, "([-a-z]+)"`).FindAllStringSubmatch(string(source), -1)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,45 +13,74 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
 // The tests drive the built program against clusters of real processes; see
 // package processtest.
-func TestMain(m *testing.M) { processtest.Main(m) }
+func TestMain(m *testing.M) {
+	processtest.RunChild()
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ctl")
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // they wait, most of the time, and need no processor
+		panic(err)
+	}
+	programs.tool = builder(filepath.Join(dir, "clusterctl"), "build")
+	programs.newer = builder(filepath.Join(dir, "newer"), "test", "-c",
+		"-ldflags", "-X github.com/clusterclient/clusterclient/internal/build.version=v9.9.9")
+	return m.Run()
+}
+
+// programs are built when the first test needs them. They return where they
+// are.
+var programs struct {
+	tool  func() (string, error)
+	newer func() (string, error) // the binary of these tests as of another version
+}
+
+func builder(path string, args ...string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		out, err := exec.Command("go", append(args, "-o", path, ".")...).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%w: %s", err, out)
+		}
+		return path, nil
+	})
+}
 
 // A tool is the built program.
 type tool struct {
 	path string
 	dir  string // runtime directory of the test
 	user int    // that runs it; 0 is that of the test
+
+	args []string // that doctor is run with, besides
 }
 
-// buildTool builds the program. Nothing but the clusters of the test is found by
-// it.
-func buildTool(t *testing.T) *tool {
+// begin returns the program, and a world, of which alone it finds the clusters,
+// and lets other tests run at the same time: all of them wait most of theirs.
+func begin(t *testing.T) (*tool, *processtest.World) {
 	t.Helper()
-	tl := &tool{path: filepath.Join(t.TempDir(), "clusterctl"), dir: t.TempDir()}
-	require.NoError(t, os.Chmod(tl.dir, 0o700))
-	t.Setenv("XDG_RUNTIME_DIR", tl.dir)
-	t.Setenv("CLUSTERCLIENT_PORT", "")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", tl.path, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return tl
-}
-
-// buildTests builds the binary of these tests as of another version.
-func buildTests(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "newer")
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", path,
-		"-ldflags", "-X github.com/clusterclient/clusterclient/internal/build.version=v9.9.9", ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return path
+	t.Parallel()
+	path, err := programs.tool()
+	require.NoError(t, err)
+	w := processtest.New(t)
+	return &tool{path: path, dir: w.RuntimeDir}, w
 }
 
 // A result is what one run came to.
@@ -63,7 +94,7 @@ func (tl *tool) run(t *testing.T, args ...string) result {
 	cmd := exec.CommandContext(t.Context(), tl.path, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+tl.dir)
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+tl.dir, "CLUSTERCLIENT_PORT=")
 	if tl.user != 0 {
 		become(cmd, tl.user)
 	}
@@ -103,7 +134,15 @@ func golden(t *testing.T, w *processtest.World, file, text string, all ...*proce
 	}
 	text = replaceNumber(text, w.Port, "PORT")
 	for _, r := range []struct{ pattern, by string }{
-		{`\(clusterctl\.test\)|\bclusterctl\.test\b`, "PROGRAM"},
+		{regexp.QuoteMeta(w.RuntimeDir), "DIR"},
+		{`\(clusterctl\.test\)|\bclusterctl\.test\b|\(newer\)`, "PROGRAM"},
+		{`\d+ keys, \d+ messages`, "N keys, N messages"},
+		{`:? (the connection ended before an answer came: .*|does not answer as a cluster does: .*(EOF|reset|broken pipe|closed).*)`, " CLOSED"},
+		{`value of \d+ keys`, "value of N keys"},
+		{`pid \d+ of uid \d+`, "pid TOOL of uid OURS"},
+		{fmt.Sprintf(`(owner|user|uid) %d\b`, os.Geteuid()), "$1 OURS"},
+		{`range \d+ to \d+|below \d+`, "RANGE"},
+
 		{`\(PROGRAM\)`, "PROGRAM"},
 		{`\(devel\)|v\d+\.\d+\.\d+[-+.\w]*`, "BUILD"},
 		{`\b\d+(\.\d+)?(ms|µs|s|m\d+s|h\d+m)\b`, "AGE"},
@@ -135,11 +174,40 @@ func codes(r doctorReport) []string {
 	return all
 }
 
-// one returns the finding with a code.
-func one(t *testing.T, r doctorReport, code string) finding {
+// until runs the program again and again until it tells what is waited for.
+func until(t *testing.T, what string, told func() bool) {
+	t.Helper()
+	late := time.Now().Add(40 * time.Second)
+	for !told() {
+		require.True(t, time.Now().Before(late), "it is not true that %s", what)
+	}
+}
+
+// look returns what is told of the only name.
+func look(t *testing.T, tl *tool) inspect.Name {
+	t.Helper()
+	var r statusReport
+	require.NoError(t, json.Unmarshal([]byte(tl.run(t, "status", "-o", "json").out), &r))
+	if len(r.Clusters) == 0 || len(r.Clusters[0].Names) == 0 {
+		return inspect.Name{}
+	}
+	return r.Clusters[0].Names[0]
+}
+
+func leadership(t *testing.T, tl *tool) *inspect.Leadership {
+	t.Helper()
+	return look(t, tl).Leadership
+}
+
+func state(t *testing.T, tl *tool) string {
+	t.Helper()
+	return look(t, tl).State
+}
+
+// one checks that there is a finding with a code.
+func one(t *testing.T, r doctorReport, code string) {
 	t.Helper()
 	i := slices.IndexFunc(r.Findings, func(f finding) bool { return f.Code == code })
 	require.GreaterOrEqual(t, i, 0, "no finding %q in %+v", code, r.Findings)
 	require.NotEmpty(t, r.Findings[i].Do)
-	return r.Findings[i]
 }

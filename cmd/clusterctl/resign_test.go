@@ -4,18 +4,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
 func TestResign(t *testing.T) {
-	tl := buildTool(t)
 	for _, command := range []string{"resign", "depose"} {
 		t.Run(command, func(t *testing.T) {
-			w := processtest.New(t)
+			tl, w := begin(t)
 			all := w.Start(3)
 			leads, _ := w.Settled(0, all)
-			require.Contains(t, tl.must(t, exitUsage, command, "-name", processtest.Name).errs, "-yes", "nothing is changed by mistake")
+			require.Contains(t, tl.must(t, exitUsage, command).errs, "-yes", "nothing is changed by mistake")
 			r := decode[resignReport](t, tl, exitOK, command, "-yes")
 			require.Equal(t, leads.PID, r.Was.PID)
 			require.NotNil(t, r.Now)
@@ -29,8 +26,7 @@ func TestResign(t *testing.T) {
 
 // Nobody is left without a leader by good order; by force one is.
 func TestResignWithoutASuccessor(t *testing.T) {
-	tl := buildTool(t)
-	w := processtest.New(t)
+	tl, w := begin(t)
 	lone := w.Start(1)[0]
 	require.Contains(t, tl.must(t, exitFailed, "resign", "-yes").errs, "could lead")
 	r := decode[resignReport](t, tl, exitOK, "depose", "-yes", "-timeout", "20s")

@@ -70,8 +70,11 @@ func (a *app) verdict(report statusReport) error {
 
 func (a *app) statusOf(c inspect.Cluster) {
 	owner := "whose owner does not answer"
-	if c.Owner.PID != 0 {
+	switch {
+	case c.Owner.PID != 0:
 		owner = "owned by " + peer(known(c.Owner))
+	case slices.ContainsFunc(c.Names, func(n inspect.Name) bool { return n.Refused }):
+		owner = "whose owner does not let this process in"
 	}
 	a.print("%s, %s\n", a.style.set(c.Address, bold), owner)
 	rows := [][]cell{}
@@ -96,6 +99,8 @@ func statusRow(cl inspect.Cluster, n inspect.Name) []cell {
 
 func stateCell(n inspect.Name) cell {
 	switch {
+	case n.Refused:
+		return cell{"not let in", poor}
 	case n.Trouble != "" && n.Lease != nil:
 		return cell{"silent " + age(n.Lease.Renewed, time.Now()), bad}
 	case n.Trouble != "":

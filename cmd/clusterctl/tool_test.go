@@ -23,8 +23,7 @@ func subscribed(w *processtest.World, all []*processtest.Child, key, data string
 }
 
 func TestTool(t *testing.T) {
-	tl := buildTool(t)
-	w := processtest.New(t)
+	tl, w := begin(t)
 	all := w.Start(3)
 	leads, _ := w.Settled(0, all)
 	all = append([]*processtest.Child{leads}, processtest.Without(all, leads)...)
@@ -109,7 +108,7 @@ func sortedBySince(t *testing.T, tl *tool, all []*processtest.Child) []*processt
 }
 
 func TestUsage(t *testing.T) {
-	tl := buildTool(t)
+	tl, _ := begin(t)
 	require.Contains(t, tl.must(t, exitOK, "help").out, "explain KEY")
 	require.Contains(t, tl.must(t, exitOK, "-h").out, "Exit codes")
 	require.Contains(t, tl.must(t, exitOK).out, "usage:")
@@ -124,7 +123,7 @@ func TestUsage(t *testing.T) {
 
 // The completions are what the shell makes of them.
 func TestCompletion(t *testing.T) {
-	tl := buildTool(t)
+	tl, _ := begin(t)
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		require.Contains(t, tl.must(t, exitOK, "completion", shell).out, "explain")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,7 @@ type topName struct {
 	State     string       `json:"state"`
 	Term      uint64       `json:"term"`
 	Leader    inspect.Peer `json:"leader"`
+	Trouble   string       `json:"trouble,omitempty"` // why the leader tells nothing; the rest is 0 then
 	Followers int          `json:"followers"`
 	Silent    int          `json:"silent"` // followers that do not answer
 	Keys      int          `json:"keys"`
@@ -32,6 +34,8 @@ type topName struct {
 	Sent      float64      `json:"sent_per_second"`
 	Calls     float64      `json:"calls_per_second"`
 	Refused   uint64       `json:"refused"`
+
+	of inspect.Name
 }
 
 // A count is what rates are made of.
@@ -73,7 +77,7 @@ func (a *app) top(ctx context.Context, _ []string) error {
 
 // topOf returns what there is to tell of one name, and notes its counts.
 func topOf(p place, before map[string]count) topName {
-	t := topName{Port: p.port, Name: p.Name.Name, State: p.State, Term: p.Term, Leader: p.Leader}
+	t := topName{Port: p.port, Name: p.Name.Name, State: p.State, Term: p.Term, Leader: p.Leader, Trouble: p.Trouble, of: p.Name}
 	l := p.Leadership
 	if l == nil {
 		return t
@@ -122,7 +126,10 @@ func (a *app) showTop(report topReport, troubles []error) error {
 }
 
 func topRow(t topName) []cell {
-	state := stateCell(inspect.Name{State: t.State})
+	row := []cell{c(t.Name), stateCell(t.of), c(strconv.FormatUint(t.Term, 10)), c(peer(known(t.Leader)))}
+	if t.of.Leadership == nil {
+		return append(row, slices.Repeat([]cell{c("-")}, 8)...)
+	}
 	followers := c(strconv.Itoa(t.Followers))
 	if t.Silent > 0 {
 		followers = cell{fmt.Sprintf("%d, %d silent", t.Followers, t.Silent), bad}
@@ -131,10 +138,8 @@ func topRow(t topName) []cell {
 	if t.StaleKeys > 0 {
 		keys = cell{fmt.Sprintf("%d, %d stale", t.Keys, t.StaleKeys), bad}
 	}
-	return []cell{
-		c(t.Name), state, c(strconv.FormatUint(t.Term, 10)), c(peer(t.Leader)), followers, keys, c(strconv.Itoa(t.Shares)),
-		c(rate(t.Updates)), c(rate(t.Sent)), c(rate(t.Calls)), c(strconv.Itoa(t.Running)), c(strconv.FormatUint(t.Refused, 10)),
-	}
+	return append(row, followers, keys, c(strconv.Itoa(t.Shares)),
+		c(rate(t.Updates)), c(rate(t.Sent)), c(rate(t.Calls)), c(strconv.Itoa(t.Running)), c(strconv.FormatUint(t.Refused, 10)))
 }
 
 func rate(r float64) string { return strconv.FormatFloat(r, 'f', 1, 64) }

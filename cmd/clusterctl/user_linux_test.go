@@ -38,9 +38,8 @@ func (tl *tool) as(t *testing.T, uid int) *tool {
 // Another user's tool is let in as little as any other process of theirs, and
 // says so.
 func TestToolOfAnotherUser(t *testing.T) {
-	tl := buildTool(t)
+	tl, w := begin(t)
 	theirs := tl.as(t, another)
-	w := processtest.New(t)
 	all := w.Start(2)
 	leads, term := w.Settled(0, all)
 	w.Centre.Set("k", "secret of ours")
@@ -62,8 +61,7 @@ func TestToolOfAnotherUser(t *testing.T) {
 		require.Contains(t, r.errs, "uid", "%v", args)
 		require.NotContains(t, r.out+r.errs, "secret of ours")
 	}
-	one(t, decode[doctorReport](t, theirs, exitUnwell, "doctor", "-port", port), "other-user")
-	golden(t, w, "other-user-doctor.txt", looked(theirs.must(t, exitUnwell, "doctor", "-port", port).out), leads)
+	mustFind(t, theirs, w, exitUnwell, "other-user", "other-user", leads)
 
 	// Nor does a leader's being stopped change that.
 	stop(t, leads)
@@ -76,11 +74,10 @@ func TestToolOfAnotherUser(t *testing.T) {
 
 // Whoever may join may look, and get values, but not change who leads.
 func TestToolOfAnotherUserThatMayJoin(t *testing.T) {
-	tl := buildTool(t)
+	tl, w := begin(t)
 	theirs := tl.as(t, another)
-	w := processtest.New(t)
 	create := w.Creation()
-	create.Secret = "correct horse battery staple"
+	create.Secret = someSecret
 	leads, follows := w.Spawn(), w.Spawn()
 	leads.Must(create)
 	follows.Must(create)

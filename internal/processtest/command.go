@@ -31,7 +31,9 @@ type Command struct {
 	Secret     string   `json:"secret,omitempty"`
 	TLS        TLSFiles `json:"tls,omitzero"`
 	RuntimeDir string   `json:"runtime_dir,omitempty"`
-	Address    string   `json:"address,omitempty"` // the one of 127.0.0.1 if empty
+	Calls      int      `json:"calls,omitempty"`      // that may be under way; 0 for the default
+	PerSecond  int      `json:"per_second,omitempty"` // bytes that it takes from its leader; 0 for as many as there are
+	Address    string   `json:"address,omitempty"`    // the one of 127.0.0.1 if empty
 
 	Key     string        `json:"key,omitempty"`
 	Group   string        `json:"group,omitempty"`

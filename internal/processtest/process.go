@@ -120,6 +120,9 @@ func (p *childProcess) do(c Command, e *Event) error {
 	case "burn":
 		burn(c.Timeout)
 		return nil
+	case "hang":
+		hang()
+		select {}
 	case "panic":
 		go panic("as told")
 		select {}
@@ -207,6 +210,12 @@ func (p *childProcess) options(c Command) ([]clusterclient.Option, error) {
 	}
 	if c.RuntimeDir != "" {
 		opts = append(opts, clusterclient.WithRuntimeDir(c.RuntimeDir))
+	}
+	if c.Calls > 0 {
+		opts = append(opts, clusterclient.WithLimits(clusterclient.Limits{Calls: c.Calls}))
+	}
+	if c.PerSecond > 0 {
+		opts = append(opts, clusterclient.WithNetwork(slowNetwork(c.PerSecond)))
 	}
 	if c.MaxWait > 0 {
 		opts = append(opts, clusterclient.WithMaxWait(c.MaxWait))

@@ -18,6 +18,13 @@ const Name = "c"
 
 // Main is what TestMain of a package calls whose tests start processes.
 func Main(m *testing.M) {
+	RunChild()
+	os.Exit(m.Run())
+}
+
+// RunChild does what [Main] does for a process that a test has started, and
+// returns in the test.
+func RunChild() {
 	become(os.Getenv(userEnv))
 	depart(os.Getenv(apartEnv))
 	switch os.Getenv(childEnv) {
@@ -26,7 +33,6 @@ func Main(m *testing.M) {
 	case AsCentre:
 		centreMain()
 	}
-	os.Exit(m.Run())
 }
 
 // Rounds is how often a test does the same thing again.
@@ -41,9 +47,10 @@ func Rounds(full, short int) int {
 type World struct {
 	*Board // guards what is in Centre and in the children, and what follows leaders
 
-	T      testing.TB
-	Port   int
-	Centre *Centre
+	T          testing.TB
+	Port       int
+	Centre     *Centre
+	RuntimeDir string // that the environment of the children names
 
 	env      []string // of the children
 	children []*Child
@@ -63,23 +70,26 @@ func New(t testing.TB) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Centre.Close)
-	w.env = runtimeDir(t)
+	w.RuntimeDir = runtimeDir(t)
+	w.env = []string{runtimeDirEnv + "=" + w.RuntimeDir}
 	t.Cleanup(w.end)
 	return w
 }
 
-// runtimeDir is the environment that gives the children a runtime directory of
-// the test's own. A test may have chosen one already.
-func runtimeDir(t testing.TB) []string {
-	if strings.HasPrefix(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()) {
-		return nil
+const runtimeDirEnv = "XDG_RUNTIME_DIR"
+
+// runtimeDir makes a directory of the test's own. A test may have chosen one
+// already.
+func runtimeDir(t testing.TB) string {
+	if dir := os.Getenv(runtimeDirEnv); strings.HasPrefix(dir, os.TempDir()) {
+		return dir
 	}
 	dir, err := os.MkdirTemp("", "cc") // a short name: the path of a socket has to be
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return []string{"XDG_RUNTIME_DIR=" + dir}
+	return dir
 }
 
 // WaitFor returns once cond, which is called with the board locked, is true.
