@@ -46,10 +46,13 @@ const (
 // is one kind of it, and never both.
 type loopback struct{ road road }
 
-// prepare does what would take its time at a takeover.
-func (l loopback) prepare() {
-	expectToListen()
+// prepare does what would take its time at a takeover. The function that it
+// returns waits for what is still being done.
+func (l loopback) prepare() (wait func()) {
+	var listening sync.WaitGroup
+	listening.Go(expectToListen)
 	l.road.sweep()
+	return listening.Wait
 }
 
 func (l loopback) Listen(ctx context.Context, address string) (net.Listener, error) {

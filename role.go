@@ -42,7 +42,7 @@ const (
 func (c *Client) runRoles(ctx context.Context) {
 	defer c.endRoles()
 	if host, ok := c.opts.network.(loopback); ok {
-		go host.prepare()
+		defer host.prepare()()
 	}
 	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
 	var suspect stranger
