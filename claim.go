@@ -219,17 +219,21 @@ func (c *Client) hungOwner() bool {
 func (c *Client) ownersOfPort() (all []lease.Record) {
 	records, _ := c.lease.All()
 	for _, r := range records {
-		before := lease.Record{
-			Name: r.Name, Number: r.Number, Term: r.Term, Process: r.Ousted.Process, Address: r.Ousted.Address,
-			OwnsPort: r.Ousted.Owned, Renewed: r.Ousted.Renewed, Valid: r.Ousted.Valid, Boot: r.Boot,
-		}
-		for _, r := range []lease.Record{r, before} {
+		for _, r := range []lease.Record{r, heldBefore(r, r.Ousted), heldBefore(r, r.Owner)} {
 			if (r.Address == c.address || r.OwnsPort) && c.mayBeThere(r) {
 				all = append(all, r)
 			}
 		}
 	}
 	return all
+}
+
+// heldBefore returns the record of somebody who led before r.
+func heldBefore(r lease.Record, who lease.Holder) lease.Record {
+	return lease.Record{
+		Name: r.Name, Number: r.Number, Term: r.Term, Process: who.Process, Address: who.Address,
+		OwnsPort: who.Owned, Renewed: who.Renewed, Valid: who.Valid, Boot: r.Boot,
+	}
 }
 
 // mayBeThere reports whether a leadership may last, or its process at least

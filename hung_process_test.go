@@ -3,6 +3,7 @@
 package clusterclient_test
 
 import (
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,4 +124,20 @@ func TestProcessBusy(t *testing.T) {
 	for _, c := range all {
 		require.Len(t, processtest.Read(w, func() []clusterStatus { return c.Roles[processtest.Name] }), 1, "pid %d changed its role or its session", c.PID)
 	}
+}
+
+// Nothing is known of a process that has the port and is stopped, but that is
+// said.
+func TestProcessPortHeldByAStoppedProcess(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the system does not tell who is stopped")
+	}
+	w := processtest.New(t)
+	holder := w.Spawn()
+	holder.Must(command{Op: "listen", Port: w.Port, Data: "silent", Tag: "x"})
+	holder.Signal(syscall.SIGSTOP)
+	e := w.Spawn().Do(w.Creation())
+	require.Contains(t, e.Is, "foreign", e.Err)
+	pid := strconv.Itoa(holder.PID)
+	require.Regexp(t, `is held by pid `+pid+` \(.*\), which is stopped, by a signal or a debugger .*kill -CONT `+pid, e.Err)
 }

@@ -140,6 +140,27 @@ func TestOwnerOfThePortHangs(t *testing.T) {
 	})
 }
 
+// Whoever hangs and has the port is remembered, however many have led beside
+// it and died since.
+func TestOwnerOfThePortHangsForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+		owner := cluster.Start()
+		owner.Freeze()
+		for term := uint64(2); term < 5; term++ {
+			n := cluster.Start()
+			require.Equal(t, clusterclient.RoleLeader, n.Role())
+			require.Equal(t, term, n.Status().Term)
+			n.Kill()
+		}
+		_, err := cluster.TryStart(clustertest.Name, clusterclient.WithRole(clusterclient.FollowerOnly), clusterclient.WithMaxWait(time.Minute))
+		require.ErrorIs(t, err, clusterclient.ErrNoLeader)
+		require.ErrorContains(t, err, "pid 1 at "+portAddress+" holds the port and does not answer")
+		owner.Thaw()
+		mustBecome(t, owner, clusterclient.RoleLeader)
+		require.Equal(t, portAddress, owner.Status().LeaderAddress)
+	})
+}
+
 // Only newcomers are there to see that the leader hangs.
 func TestLeaderHangsAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {

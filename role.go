@@ -222,8 +222,11 @@ func (c *Client) judge(err error, suspect *stranger) error {
 	if suspect.attempts < foreignAttempts || time.Since(suspect.since) < foreignAfter {
 		return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", c.address, err)}
 	}
-	return c.final(errs.ForeignListener, fmt.Errorf("%s is held by %s, which is no cluster of ours or does not answer (%d attempts, the last: %w); stop it or choose another port",
-		c.address, c.portHolder(), suspect.attempts, err))
+	holder, why, todo := c.portHolder(), "is no cluster of ours or does not answer", "stop it or choose another port"
+	if c.isStopped(holder) {
+		why, todo = "is "+lease.Stopped.String(), fmt.Sprintf("let it go on (kill -CONT %d) or end it (kill -KILL %d)", holder.PID, holder.PID)
+	}
+	return c.final(errs.ForeignListener, fmt.Errorf("%s is held by %s, which %s (%d attempts, the last: %w); %s", c.address, holder, why, suspect.attempts, err, todo))
 }
 
 // notAnswering explains what a process of the cluster that holds the port and
@@ -243,14 +246,19 @@ func (c *Client) nobody(err error) error {
 	return fmt.Errorf("waiting for a process that can lead (one with WithUpstream) to listen on %s", c.address)
 }
 
-// portHolder names the process that holds the port.
-func (c *Client) portHolder() string {
+// portHolder returns the process that holds the port.
+func (c *Client) portHolder() peercred.Process {
 	address, err := netip.ParseAddrPort(c.address)
 	if err != nil {
-		return peercred.Process{}.String()
+		return peercred.Process{}
 	}
 	p, _ := peercred.Listener(address)
-	return p.Process(0).String()
+	return p.Process(0)
+}
+
+func (c *Client) isStopped(p peercred.Process) bool {
+	host := c.lease.Host()
+	return host.Look(lease.Process{PID: p.PID, Start: p.Started, Space: host.Self.Space}) == lease.Stopped
 }
 
 // An answer is what came of Hello: a welcome, or else a term to lead in.

@@ -44,7 +44,7 @@ func (t *tenure) ownsPort() {
 		return
 	}
 	t.busy <- struct{}{}
-	t.record.OwnsPort, t.record.Ousted = true, lease.Holder{}
+	t.record.OwnsPort, t.record.Ousted, t.record.Owner = true, lease.Holder{}, lease.Holder{}
 	<-t.busy
 	t.ring()
 }

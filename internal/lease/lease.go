@@ -72,6 +72,10 @@ type Record struct {
 	// Ousted is who led before without having left: it may hold its address
 	// still. The zero Holder stands for nobody.
 	Ousted Holder `json:"ousted,omitzero"`
+
+	// Owner is who has bound the cluster's port, before Ousted led, and may
+	// have it still. The zero Holder stands for nobody that is known.
+	Owner Holder `json:"owner,omitzero"`
 }
 
 // A Holder is a process that has claimed a lease.
@@ -196,7 +200,7 @@ func (f *File) Claim(seen, next Record) (Record, error) {
 	}
 	next.Name, next.Number, next.Term = f.name, seen.Number+1, max(next.Term, seen.Term+1)
 	next.Boot, next.Renewed, next.Process, next.Released = f.host.Boot, f.host.Now(), f.host.Self, false
-	next.Ousted = f.ousted(seen)
+	next.Ousted, next.Owner = f.ousted(seen), f.owner(seen)
 	return f.begin(dir, seen, next)
 }
 
@@ -217,7 +221,7 @@ func (f *File) Depose(seen Record) (Record, error) {
 	}
 	return f.begin(dir, seen, Record{
 		Name: f.name, Number: seen.Number + 1, Term: seen.Term + 1, Boot: f.host.Boot, Renewed: f.host.Now(),
-		Released: true, DeposedBy: f.host.Self.PID, Ousted: f.ousted(seen),
+		Released: true, DeposedBy: f.host.Self.PID, Ousted: f.ousted(seen), Owner: f.owner(seen),
 	})
 }
 
@@ -244,10 +248,25 @@ func (f *File) ousted(seen Record) Holder {
 	if !seen.Vacant(f.host) {
 		who = seen.Holder()
 	}
-	if seen.Boot != f.host.Boot || who.Process == f.host.Self || who == (Holder{}) || f.host.Look(who.Process) == Gone {
+	if !f.lasts(seen, who) {
 		return Holder{}
 	}
 	return who
+}
+
+// owner returns who else may have the cluster's port then.
+func (f *File) owner(seen Record) Holder {
+	for _, who := range []Holder{seen.Ousted, seen.Owner} {
+		if who.Owned && who != f.ousted(seen) && f.lasts(seen, who) {
+			return who
+		}
+	}
+	return Holder{}
+}
+
+// lasts reports whether somebody that seen tells of may be there still.
+func (f *File) lasts(seen Record, who Holder) bool {
+	return seen.Boot == f.host.Boot && who.Process != f.host.Self && who != (Holder{}) && f.host.Look(who.Process) != Gone
 }
 
 // confirm looks again, once next is there for everybody to see.

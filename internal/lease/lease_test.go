@@ -332,6 +332,53 @@ func TestDepose(t *testing.T) {
 	require.Equal(t, 10*time.Second, claimed.SureFor(f.Host()), "an older build says nothing of looking")
 }
 
+// Whoever has bound the port and hangs is remembered through all those who lead
+// beside it, until it is gone or somebody else has the port.
+func TestOwnerIsRemembered(t *testing.T) {
+	var c clock
+	dir := t.TempDir()
+	gone := map[int]bool{}
+	as := func(pid int) *lease.File {
+		h := c.host()
+		h.Self = lease.Process{PID: pid}
+		h.Look = func(p lease.Process) lease.State {
+			if gone[p.PID] {
+				return lease.Gone
+			}
+			return lease.Runs
+		}
+		return lease.New(func() (string, error) { return dir, nil }, h, address, "config/ä")
+	}
+	claim := func(pid int, seen, next lease.Record) lease.Record {
+		c.add(time.Minute)
+		r, err := as(pid).Claim(seen, next)
+		require.NoError(t, err)
+		return r
+	}
+	first := by("a")
+	first.OwnsPort = true
+	owner := claim(1, lease.Record{}, first)
+	second := claim(2, owner, by("b"))
+	require.Equal(t, owner.Holder(), second.Ousted)
+	require.Zero(t, second.Owner, "it is the same one")
+	third := claim(3, second, by("c"))
+	require.Equal(t, second.Holder(), third.Ousted)
+	require.Equal(t, owner.Holder(), third.Owner)
+	gone[2], gone[3] = true, true
+	fourth := claim(4, third, by("d"))
+	require.Zero(t, fourth.Ousted)
+	require.Equal(t, owner.Holder(), fourth.Owner)
+	c.add(time.Minute)
+	nobody, err := as(5).Depose(fourth)
+	require.NoError(t, err)
+	require.Equal(t, owner.Holder(), nobody.Owner)
+	require.Zero(t, claim(1, nobody, first).Owner, "it leads itself")
+	gone[1] = true
+	newest, err := as(6).Read()
+	require.NoError(t, err)
+	require.Zero(t, claim(6, newest, by("e")).Owner)
+}
+
 // Whoever takes over from one that has not left says so, as long as that one
 // may be there.
 func TestOusted(t *testing.T) {
