@@ -17,7 +17,6 @@ import (
 // ends. It returns a mandate when the leader hangs and this client is to take
 // its place.
 func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welcome) *mandate {
-	defer s.close()
 	who := &clusterclientv1.Peer{Instance: w.GetLeader().GetInstance(), Pid: w.GetLeader().GetPid(), Address: s.address}
 	c.term.saw(w.GetTerm(), who.GetInstance())
 	defer c.term.lose()
@@ -34,7 +33,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	h := c.newHeir(following, end)
 	observing.Go(h.run)
 	err := c.driver.Run(following, follower.Link{
-		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Close: s.cancel, CloseSend: s.stream.CloseSend,
+		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Release: s.close, Close: s.cancel, CloseSend: s.stream.CloseSend,
 		Term:  func(term uint64) { c.raised(term, who.GetInstance()) },
 		Sight: c.status.sighted, Named: c.leaveTo,
 		HandOver: h.say,

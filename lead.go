@@ -184,7 +184,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 		c.log.Error("no connection within the process", "error", err)
 		return
 	}
-	defer func() { _ = conn.Close() }()
+	release := func() { _ = conn.Close() }
 	here, there := wire.Pipe(context.Background())
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -195,7 +195,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 	if err := here.RecvMsg(&welcome); err == nil {
 		link := follower.Link{
 			Stream:  wire.Unread(here, welcome.GetFrames()[1:]),
-			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Close: here.Close, CloseSend: here.CloseSend,
+			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Release: release, Close: here.Close, CloseSend: here.CloseSend,
 			Term:  func(term uint64) { c.raised(term, c.instance); srv.tenure.ring(); k.wake() },
 			Sight: c.status.sighted,
 		}
@@ -205,6 +205,8 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 		c.raised(link.Welcome.GetTerm(), c.instance)
 		c.isReady()
 		_ = c.driver.Run(context.Background(), link)
+	} else {
+		release()
 	}
 	here.Close()
 	served.Wait()

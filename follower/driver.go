@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,6 +34,7 @@ type Link struct {
 	Stream    wire.Stream
 	Welcome   *clusterclientv1.Welcome
 	Conn      grpc.ClientConnInterface // carries streams of other services
+	Release   func()                   // closes Conn; called once, when nothing uses it any more
 	Close     func()                   // makes Stream's methods return
 	CloseSend func() error             // says that nothing more will be sent
 	Term      func(uint64)             // called when the term has grown
@@ -51,6 +54,7 @@ type Link struct {
 func (d *Driver) Run(ctx context.Context, lk Link) error {
 	l := newLink(d.f, lk)
 	if !d.f.attach(l) {
+		lk.Release()
 		return d.f.closedErr("attach", "")
 	}
 	stop := context.AfterFunc(ctx, func() { l.part(context.Cause(ctx)) })
@@ -63,7 +67,26 @@ func (d *Driver) Run(ctx context.Context, lk Link) error {
 		err = context.Cause(ctx)
 	}
 	d.f.detach(l, err)
+	d.f.linger(l, lk.Release, ctx.Err() != nil)
 	return err
+}
+
+// linger closes the connection of a link that has ended once its streams have,
+// or at once if nobody is to wait for them.
+func (f *Follower) linger(l *link, release func(), now bool) {
+	f.mu.Lock()
+	now = now || f.closed
+	f.lingering[l] = struct{}{}
+	f.mu.Unlock()
+	l.streams.endWith(func() {
+		f.mu.Lock()
+		delete(f.lingering, l)
+		f.mu.Unlock()
+		release()
+	})
+	if now {
+		l.streams.finish()
+	}
 }
 
 // part ends the link. A client that is closed takes its leave of the leader,
@@ -239,6 +262,7 @@ func (d *Driver) Withdraw() {
 // Close ends every subscription and call with ErrClosed.
 func (d *Driver) Close() {
 	f := d.f
+	defer f.endStreams()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.closed {
@@ -253,6 +277,16 @@ func (d *Driver) Close() {
 		if st.before != nil {
 			st.before.silence.stop()
 		}
+	}
+}
+
+// endStreams ends those on the connections of links that have ended.
+func (f *Follower) endStreams() {
+	f.mu.Lock()
+	all := slices.Collect(maps.Keys(f.lingering))
+	f.mu.Unlock()
+	for _, l := range all {
+		l.streams.finish()
 	}
 }
 

@@ -62,6 +62,7 @@ type Follower struct {
 	regs    map[uint64]*Registration
 	records map[recordID]known
 
+	lingering map[*link]struct{}  // that have ended, and whose connections are still open for streams
 	unsettled map[uint64]struct{} // registrations that are being announced for the first time, or taken back
 }
 
@@ -83,6 +84,7 @@ func New(cfg Config) (*Follower, *Driver) {
 		regs:    make(map[uint64]*Registration),
 		records: make(map[recordID]known),
 
+		lingering: make(map[*link]struct{}),
 		unsettled: make(map[uint64]struct{}),
 	}
 	f.attempts.New = newAttempt

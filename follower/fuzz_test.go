@@ -108,7 +108,8 @@ func FuzzLink(f *testing.F) {
 		all.Go(func() { _ = fl.Invoke(ctx, "m", "x", new(string)) })
 		all.Go(func() { _, _ = fl.Register(ctx, "k", []byte("v")) })
 		_ = driver.Run(ctx, follower.Link{
-			Stream: &told{t, [][]byte{first, second}}, Welcome: &clusterclientv1.Welcome{Term: 1, IdempotentMethods: []string{"m"}},
+			Release: func() {},
+			Stream:  &told{t, [][]byte{first, second}}, Welcome: &clusterclientv1.Welcome{Term: 1, IdempotentMethods: []string{"m"}},
 			Close: func() {}, CloseSend: func() error { return nil }, Term: func(uint64) {},
 		})
 		cancel()

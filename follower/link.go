@@ -3,6 +3,7 @@ package follower
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ type link struct {
 	leader     *clusterclientv1.Peer
 	session    []byte
 	idempotent map[string]bool
+	admits     bool // streams, and has to be asked to
+	streams    streams
 	waiting    *waitlist
 	gapSince   time.Time // when the link before this one was lost
 
@@ -64,6 +67,7 @@ func newLink(f *Follower, lk Link) *link {
 	for _, m := range lk.Welcome.GetIdempotentMethods() {
 		l.idempotent[m] = true
 	}
+	l.admits = slices.Contains(lk.Welcome.GetFeatures(), wire.FeatureAdmission)
 	l.term.Store(lk.Welcome.GetTerm())
 	l.onSight, l.onNamed = lk.Sight, lk.Named
 	l.sight.Store(&sight{})

@@ -17,8 +17,10 @@ import (
 )
 
 // NewStream opens a stream of a gRPC service that the leader's upstream
-// registered; generated stubs call it. It waits, within ctx, for a leader. The
-// stream belongs to that leader: when the leader is lost the stream ends with
+// registered; generated stubs call it. It waits, within ctx, for a leader, and
+// asks that for admission: one that is leaving sends it to the next leader. The
+// stream belongs to its leader, which lets it finish when it leaves, for up to
+// 5 s. When the leader is lost, or does not wait any longer, the stream ends with
 // ErrOutcomeUnknown, and is for the caller to open again. A stream has no
 // default deadline.
 func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -29,7 +31,14 @@ func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 		if l, err = f.await(ctx, deadline, &request{op: "open stream", key: method}, l); err != nil {
 			return nil, err
 		}
-		s, err := l.conn.NewStream(metadata.AppendToOutgoingContext(ctx, wire.SessionKey, string(l.session)), desc, method, opts...)
+		ticket, state, err := l.admission(ctx, deadline, method)
+		if err != nil {
+			return nil, err
+		}
+		if state != settled {
+			continue
+		}
+		s, err := l.newStream(ctx, ticket, desc, method, opts...)
 		if err == nil {
 			return &clientStream{ClientStream: s, f: f, l: l, method: method, caller: ctx}, nil
 		}

@@ -23,6 +23,7 @@ type call struct {
 	direct func(*wire.Reply)  // takes the reply within the process; may be nil
 	turn   *turn              // of an operation on a registration; may be nil
 	end    context.CancelFunc // of a stream, which has a context of its own
+	ticket bool               // it is a stream that has been admitted and has not come yet
 	code   codes.Code         // of the answer, or of the end of a oneway call
 
 	mu       sync.Mutex // guards what follows
@@ -112,11 +113,14 @@ func (c *call) watchDeadlineLocked() {
 
 // cancel ends the context because the caller, or the leadership, is gone.
 func (c *call) cancel() {
-	if c.end != nil {
+	switch {
+	case c.end != nil:
 		c.end()
-		return
+	case c.ticket:
+		c.s.void(c.in.ID)
+	default:
+		c.endWith(context.Canceled)
 	}
-	c.endWith(context.Canceled)
 }
 
 // cutOff ends the context because the leadership is over.

@@ -104,6 +104,7 @@ func (s *session) welcome(term uint64) {
 		Leader:            s.l.cfg.Self,
 		Session:           []byte(s.id),
 		IdempotentMethods: s.l.methods.idempotent(),
+		Features:          []string{wire.FeatureAdmission},
 	}}}, nil)
 }
 
@@ -170,6 +171,8 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		}
 	case *clusterclientv1.RequestFrame_Deregister:
 		s.startDeregister(k.Deregister)
+	case *clusterclientv1.RequestFrame_Admit:
+		s.admitStream(k.Admit)
 	case *clusterclientv1.RequestFrame_Registrations:
 		s.l.regs.listed(s, k.Registrations)
 	case *clusterclientv1.RequestFrame_Record:

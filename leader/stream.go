@@ -12,35 +12,51 @@ import (
 )
 
 // ServeStream runs a streaming method for the follower whose session is named
-// in the stream's metadata, and which came over conn. The trailer it sets tells the follower that the
-// leader itself ended the stream.
+// in the stream's metadata, and which came over conn. A trailer tells the
+// follower that the leader itself ended the stream; it is missing when only the
+// leadership has ended.
 func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any) error {
-	defer stream.SetTrailer(metadata.Pairs(wire.AnsweredKey, "1"))
-	md, _ := metadata.FromIncomingContext(stream.Context())
-	var id string
-	if v := md.Get(wire.SessionKey); len(v) == 1 {
-		id = v[0]
+	answered := func(err error) error {
+		stream.SetTrailer(metadata.Pairs(wire.AnsweredKey, "1"))
+		return err
 	}
+	md, _ := metadata.FromIncomingContext(stream.Context()) // a copy
 	l.mu.Lock()
-	s := l.sessions[id]
+	s := l.sessions[takeOne(md, wire.SessionKey)]
 	l.mu.Unlock()
 	if s == nil || s.conn != conn {
-		return status.Error(codes.Unauthenticated, "the stream belongs to no session of this leader")
+		return answered(status.Error(codes.Unauthenticated, "the stream belongs to no session of this leader"))
 	}
-	m := l.methods.streams[method]
-	if m == nil {
-		return l.methods.unknownStream(method)
-	}
-	delete(md, wire.SessionKey) // FromIncomingContext has made a copy
-	ctx := metadata.NewIncomingContext(withCaller(stream.Context(), s.peer), md)
-	ctx, cancel := context.WithCancel(ctx)
+	ticket := takeOne(md, wire.TicketKey)
+	ctx, cancel := context.WithCancel(metadata.NewIncomingContext(withCaller(stream.Context(), s.peer), md))
 	defer cancel()
 	c := &call{s: s, in: wire.Call{Method: method}, end: cancel}
-	if !l.begin(c) {
+	if ticket == "" && !l.begin(c) { // a follower of a build that does not ask
+		return answered(status.Error(codes.Unavailable, errLeaving.Error()))
+	}
+	if ticket != "" && !l.redeem(ticket, c) {
 		return status.Error(codes.Unavailable, errLeaving.Error())
 	}
 	defer l.finish(c)
-	return l.runStream(m, method, &serverStream{ServerStream: stream, ctx: ctx})
+	m := l.methods.streams[method]
+	if m == nil {
+		return answered(l.methods.unknownStream(method))
+	}
+	err := l.runStream(m, method, &serverStream{ServerStream: stream, ctx: ctx})
+	if err != nil && c.lost(replyError(err)) {
+		return err
+	}
+	return answered(err)
+}
+
+// takeOne takes the one value of key out of md; it is empty if there is none.
+func takeOne(md metadata.MD, key string) string {
+	all := md.Get(key)
+	delete(md, key)
+	if len(all) != 1 {
+		return ""
+	}
+	return all[0]
 }
 
 func (l *Leader) runStream(m *streamMethod, method string, stream grpc.ServerStream) (err error) {

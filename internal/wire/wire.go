@@ -33,6 +33,13 @@ const (
 	// are opened beside it.
 	SessionKey = "clusterclient-session-bin"
 
+	// TicketKey is the metadata key of the id under which a stream was
+	// admitted.
+	TicketKey = "clusterclient-ticket"
+
+	// FeatureAdmission is the feature, in Welcome, of admitting streams.
+	FeatureAdmission = "admission"
+
 	// FeatureInquiry is the feature, in Hello, of answering inquiries.
 	FeatureInquiry = "inquiry"
 

@@ -281,6 +281,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Succeeded
 	//	*RequestFrame_Registrations
 	//	*RequestFrame_Record
+	//	*RequestFrame_Admit
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -485,6 +486,15 @@ func (x *RequestFrame) GetRecord() *Record {
 	return nil
 }
 
+func (x *RequestFrame) GetAdmit() *Admit {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Admit); ok {
+			return x.Admit
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -582,6 +592,12 @@ type RequestFrame_Record struct {
 	Record *Record `protobuf:"bytes,34,opt,name=record,proto3,oneof"`
 }
 
+type RequestFrame_Admit struct {
+	// admit asks whether a stream may be opened beside the session; sent to
+	// leaders that have the feature "admission".
+	Admit *Admit `protobuf:"bytes,35,opt,name=admit,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -617,6 +633,8 @@ func (*RequestFrame_Succeeded) isRequestFrame_Kind() {}
 func (*RequestFrame_Registrations) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Record) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Admit) isRequestFrame_Kind() {}
 
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
@@ -3446,6 +3464,63 @@ func (x *Register) GetData() []byte {
 	return nil
 }
 
+// Admit asks for one stream. The leader that says yes waits for it before it
+// leaves, and lets in the stream whose metadata has the id; cancel gives that
+// up.
+type Admit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id chosen by the caller, unique in the session, not 0.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// method that the stream is to call, for people.
+	Method        string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Admit) Reset() {
+	*x = Admit{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Admit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Admit) ProtoMessage() {}
+
+func (x *Admit) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Admit.ProtoReflect.Descriptor instead.
+func (*Admit) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Admit) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Admit) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
 // Deregister withdraws a registration.
 type Deregister struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3464,7 +3539,7 @@ type Deregister struct {
 
 func (x *Deregister) Reset() {
 	*x = Deregister{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3551,7 @@ func (x *Deregister) String() string {
 func (*Deregister) ProtoMessage() {}
 
 func (x *Deregister) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3564,7 @@ func (x *Deregister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deregister.ProtoReflect.Descriptor instead.
 func (*Deregister) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Deregister) GetId() uint64 {
@@ -3550,7 +3625,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3637,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3650,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -3668,7 +3743,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +3755,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +3768,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Record) GetOwner() *Peer {
@@ -3740,7 +3815,7 @@ type RecordsTold struct {
 
 func (x *RecordsTold) Reset() {
 	*x = RecordsTold{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3827,7 @@ func (x *RecordsTold) String() string {
 func (*RecordsTold) ProtoMessage() {}
 
 func (x *RecordsTold) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3840,7 @@ func (x *RecordsTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsTold.ProtoReflect.Descriptor instead.
 func (*RecordsTold) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
 }
 
 // Registrations lists the sender's own. A leader that knows others of it, from
@@ -3783,7 +3858,7 @@ type Registrations struct {
 
 func (x *Registrations) Reset() {
 	*x = Registrations{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3795,7 +3870,7 @@ func (x *Registrations) String() string {
 func (*Registrations) ProtoMessage() {}
 
 func (x *Registrations) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3808,7 +3883,7 @@ func (x *Registrations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registrations.ProtoReflect.Descriptor instead.
 func (*Registrations) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Registrations) GetAnnounced() []uint64 {
@@ -3841,7 +3916,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +3928,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +3941,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -3916,7 +3991,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3928,7 +4003,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3941,7 +4016,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -4004,7 +4079,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4091,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4104,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -4052,7 +4127,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4064,7 +4139,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4077,7 +4152,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -4107,7 +4182,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4119,7 +4194,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4132,7 +4207,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -4160,7 +4235,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4172,7 +4247,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4185,7 +4260,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Probe) GetId() uint64 {
@@ -4210,7 +4285,7 @@ type Probed struct {
 
 func (x *Probed) Reset() {
 	*x = Probed{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4222,7 +4297,7 @@ func (x *Probed) String() string {
 func (*Probed) ProtoMessage() {}
 
 func (x *Probed) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4235,7 +4310,7 @@ func (x *Probed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probed.ProtoReflect.Descriptor instead.
 func (*Probed) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Probed) GetId() uint64 {
@@ -4273,7 +4348,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4285,7 +4360,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4298,7 +4373,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -4326,7 +4401,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4338,7 +4413,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4351,7 +4426,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -4369,7 +4444,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x80\b\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xb1\b\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -4391,7 +4466,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\bprepared\x18\x1f \x01(\v2\x1a.clusterclient.v1.PreparedH\x00R\bprepared\x12;\n" +
 	"\tsucceeded\x18  \x01(\v2\x1b.clusterclient.v1.SucceededH\x00R\tsucceeded\x12G\n" +
 	"\rregistrations\x18! \x01(\v2\x1f.clusterclient.v1.RegistrationsH\x00R\rregistrations\x122\n" +
-	"\x06record\x18\" \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06recordB\x06\n" +
+	"\x06record\x18\" \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
+	"\x05admit\x18# \x01(\v2\x17.clusterclient.v1.AdmitH\x00R\x05admitB\x06\n" +
 	"\x04kind\"\x8f\b\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
@@ -4577,7 +4653,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
 	"\bdeadline\x18\x04 \x01(\x03R\bdeadline\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"n\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"/\n" +
+	"\x05Admit\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\"n\n" +
 	"\n" +
 	"Deregister\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\"\n" +
@@ -4673,7 +4752,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -4717,20 +4796,21 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Cancel)(nil),          // 39: clusterclient.v1.Cancel
 	(*Publish)(nil),         // 40: clusterclient.v1.Publish
 	(*Register)(nil),        // 41: clusterclient.v1.Register
-	(*Deregister)(nil),      // 42: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 43: clusterclient.v1.Reply
-	(*Record)(nil),          // 44: clusterclient.v1.Record
-	(*RecordsTold)(nil),     // 45: clusterclient.v1.RecordsTold
-	(*Registrations)(nil),   // 46: clusterclient.v1.Registrations
-	(*Chunk)(nil),           // 47: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 48: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 49: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 50: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 51: clusterclient.v1.Finding
-	(*Probe)(nil),           // 52: clusterclient.v1.Probe
-	(*Probed)(nil),          // 53: clusterclient.v1.Probed
-	(*ResignRequest)(nil),   // 54: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 55: clusterclient.v1.ResignResponse
+	(*Admit)(nil),           // 42: clusterclient.v1.Admit
+	(*Deregister)(nil),      // 43: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 44: clusterclient.v1.Reply
+	(*Record)(nil),          // 45: clusterclient.v1.Record
+	(*RecordsTold)(nil),     // 46: clusterclient.v1.RecordsTold
+	(*Registrations)(nil),   // 47: clusterclient.v1.Registrations
+	(*Chunk)(nil),           // 48: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 49: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 50: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 51: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 52: clusterclient.v1.Finding
+	(*Probe)(nil),           // 53: clusterclient.v1.Probe
+	(*Probed)(nil),          // 54: clusterclient.v1.Probed
+	(*ResignRequest)(nil),   // 55: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 56: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -4744,75 +4824,76 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	39, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
 	40, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
 	41, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	42, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	47, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	51, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	43, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	48, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	52, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
 	31, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	53, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	54, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
 	20, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
 	24, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
-	46, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
-	44, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
-	9,  // 20: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 21: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 22: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 23: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 24: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 25: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	17, // 26: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	32, // 27: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	33, // 28: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	34, // 29: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	36, // 30: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	43, // 31: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	44, // 32: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	47, // 33: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	50, // 34: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	52, // 35: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	18, // 36: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
-	21, // 37: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
-	45, // 38: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
-	6,  // 39: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 40: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 41: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 42: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 43: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 44: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 45: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	16, // 46: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	6,  // 47: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
-	19, // 48: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
-	22, // 49: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
-	27, // 50: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
-	23, // 51: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
-	32, // 52: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
-	6,  // 53: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
-	1,  // 54: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	25, // 55: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	27, // 56: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	29, // 57: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	27, // 58: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	25, // 59: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	26, // 60: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	25, // 61: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	26, // 62: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	32, // 63: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	27, // 64: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	37, // 65: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	37, // 66: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	37, // 67: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 68: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 69: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	48, // 70: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	54, // 71: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 72: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	49, // 73: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	55, // 74: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	72, // [72:75] is the sub-list for method output_type
-	69, // [69:72] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	47, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
+	45, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
+	42, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
+	9,  // 21: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 22: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 23: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 24: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 25: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 26: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	17, // 27: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	32, // 28: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	33, // 29: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	34, // 30: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	36, // 31: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	44, // 32: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	45, // 33: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	48, // 34: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	51, // 35: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	53, // 36: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	18, // 37: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	21, // 38: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	46, // 39: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
+	6,  // 40: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 41: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 42: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 43: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 44: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	6,  // 45: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 46: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	16, // 47: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	6,  // 48: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	19, // 49: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	22, // 50: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	27, // 51: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	23, // 52: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	32, // 53: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	6,  // 54: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	1,  // 55: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	25, // 56: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	27, // 57: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	29, // 58: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	27, // 59: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	25, // 60: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	26, // 61: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	25, // 62: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	26, // 63: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	32, // 64: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	27, // 65: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	37, // 66: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	37, // 67: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	37, // 68: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 69: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 70: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	49, // 71: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	55, // 72: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 73: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	50, // 74: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	56, // 75: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	73, // [73:76] is the sub-list for method output_type
+	70, // [70:73] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -4839,6 +4920,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Succeeded)(nil),
 		(*RequestFrame_Registrations)(nil),
 		(*RequestFrame_Record)(nil),
+		(*RequestFrame_Admit)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -4867,7 +4949,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   54,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

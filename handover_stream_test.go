@@ -1,0 +1,139 @@
+package clusterclient_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
+	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
+	"github.com/clusterclient/clusterclient/leader"
+)
+
+// chat has one message echoed over a stream of its own.
+func chat(ctx context.Context, stub testprotov1.EchoServiceClient, text string) (string, error) {
+	stream, err := stub.Chat(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := stream.Send(&testprotov1.ChatRequest{Text: text}); err != nil {
+		return "", err
+	}
+	if err := stream.CloseSend(); err != nil {
+		return "", err
+	}
+	resp, err := stream.Recv()
+	if err != nil {
+		return "", err
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return resp.GetText(), nil
+}
+
+// TestStreamsWhileTheLeaderLeaves opens streams from every process just when the
+// leader leaves. Each is answered, by the old leader or by the next one.
+func TestStreamsWhileTheLeaderLeaves(t *testing.T) {
+	leave := map[string]func(context.Context, *clustertest.Node) error{
+		"resigns":   func(ctx context.Context, n *clustertest.Node) error { return n.Resign(ctx) },
+		"is closed": func(_ context.Context, n *clustertest.Node) error { return n.Close() },
+	}
+	options := map[string][]clusterclient.Option{
+		"hands over": nil, "closes its upstream first": {clusterclient.WithStrictlyOneUpstream()},
+	}
+	for how, leave := range leave {
+		for what, opts := range options {
+			t.Run(how+" and "+what, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+					up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
+					for range 4 {
+						cluster.Start()
+					}
+					for range 3 {
+						was := cluster.Leader()
+						var callers sync.WaitGroup
+						for _, n := range append(cluster.Followers(), was) {
+							callers.Go(func() { chats(t, n, n == was && how == "is closed") })
+						}
+						assert.NoError(t, leave(t.Context(), was))
+						callers.Wait()
+						time.Sleep(time.Minute) // whoever resigned lets the others go first
+					}
+				}, opts...)
+			})
+		}
+	}
+}
+
+// chats opens one stream after the other. In a process that is being closed
+// that may be too late.
+func chats(t *testing.T, n *clustertest.Node, closed bool) {
+	stub := testprotov1.NewEchoServiceClient(n.Client)
+	for i := range 15 {
+		got, err := chat(t.Context(), stub, strconv.Itoa(i))
+		if closed && errors.Is(err, clusterclient.ErrClosed) {
+			return
+		}
+		if !assert.NoError(t, err, "stream %d", i) || !assert.Equal(t, strconv.Itoa(i), got) {
+			return
+		}
+	}
+}
+
+// TestStreamThatIsReadLate has a stream that the leader has finished, and whose
+// end has not reached its reader yet when the leader leaves: more than the
+// transport takes is still to be read.
+func TestStreamThatIsReadLate(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
+		was, reader := cluster.Start(), cluster.Start()
+		stream, err := testprotov1.NewEchoServiceClient(reader.Client).Chat(t.Context())
+		require.NoError(t, err)
+		text := strings.Repeat("x", 8<<10)
+		const texts = 20
+		for range texts {
+			require.NoError(t, stream.Send(&testprotov1.ChatRequest{Text: text}))
+		}
+		require.NoError(t, stream.CloseSend())
+		synctest.Wait()
+		var resigning sync.WaitGroup
+		defer resigning.Wait()
+		resigning.Go(func() { assert.NoError(t, was.Resign(t.Context())) })
+		mustBecome(t, reader, clusterclient.RoleLeader)
+		for i := range texts {
+			resp, err := stream.Recv()
+			require.NoError(t, err, "message %d", i)
+			require.Equal(t, text, resp.GetText())
+		}
+		_, err = stream.Recv()
+		require.ErrorIs(t, err, io.EOF)
+	})
+}
+
+// TestStreamThatGoesOnForLong has a stream that is still under way when the
+// leader waits for it no longer.
+func TestStreamThatGoesOnForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
+		was, caller := cluster.Start(), cluster.Start()
+		stream, err := testprotov1.NewEchoServiceClient(caller.Client).Count(t.Context(), &testprotov1.CountRequest{Limit: -1})
+		require.NoError(t, err)
+		_, err = stream.Recv()
+		require.NoError(t, err)
+		require.NoError(t, was.Resign(t.Context()))
+		_, err = stream.Recv()
+		require.ErrorIs(t, err, clusterclient.ErrOutcomeUnknown)
+		mustBecome(t, caller, clusterclient.RoleLeader)
+	})
+}
