@@ -91,6 +91,7 @@ type Receiver struct {
 	call      Call         // used again for each
 	reply     Reply
 	value     Value
+	wish      *wish             // nil before the first
 	alone     bool              // each frame is alone in its memory
 	texts     map[string]string // see text
 }
@@ -142,8 +143,9 @@ func (r *Receiver) Receive() error {
 
 // Request takes the next frame of a follower's batch and gives it to call, or
 // to other when it is none; it is false when there was none left. What call is
-// given is valid until it returns, unless it calls [Call.Keep]. Request itself
-// does nothing after that: another goroutine may already use the Receiver.
+// given is valid until it returns, unless it calls [Call.Keep], and so is what
+// other is given, when that is a Subscribe. Request itself does nothing after
+// that: another goroutine may already use the Receiver.
 func (r *Receiver) Request(call func(*Call), other func(*clusterclientv1.RequestFrame)) (bool, error) {
 	frame, err := r.batch.next()
 	if frame == nil {
@@ -168,6 +170,13 @@ func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), othe
 			return err
 		}
 		return r.requestChunk(c, hold, call, other)
+	}
+	if body, ok := sole(frame, subscribeField); ok && r.parseWish(body) {
+		taken, err := r.joiner.follow(frame)
+		if !taken && err == nil {
+			other(&r.wish.frame)
+		}
+		return err
 	}
 	var f clusterclientv1.RequestFrame
 	if err := proto.Unmarshal(frame, &f); err != nil {

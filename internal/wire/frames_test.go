@@ -54,7 +54,7 @@ func byHand(data []byte) (frames []*clusterclientv1.RequestFrame, err error) {
 		func(c *Call) {
 			frames = append(frames, &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Call{Call: callProto(c)}})
 		},
-		func(f *clusterclientv1.RequestFrame) { frames = append(frames, f) },
+		func(f *clusterclientv1.RequestFrame) { frames = append(frames, proto.CloneOf(f)) },
 	)
 	return frames, err
 }
