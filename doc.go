@@ -95,6 +95,20 @@
 // [follower.QueueGroup] is the other kind of subscription: each update goes to
 // exactly one member of the group.
 //
+// [follower.Follower.SubscribeAll] reads many keys with one goroutine:
+//
+//	addresses, err := c.SubscribeAll(ctx, services)
+//	if err != nil {
+//		return err
+//	}
+//	defer addresses.Close()
+//	for v, err := range addresses.Values(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		balancer.Update(v.Key, v.Data)
+//	}
+//
 // The whole contract is in docs/delivery.md; each sentence there names the tests
 // that hold it.
 //

@@ -3,7 +3,10 @@ package clusterclient_test
 import (
 	"context"
 	"flag"
+	"iter"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -76,10 +79,12 @@ type reader struct {
 	yields
 	node *clustertest.Node
 	key  string
-	sub  *follower.Subscription
 	rest time.Duration // between two values, at most
 	over bool          // closed, or its process has ended
 	done chan struct{}
+
+	value func() (follower.Value, bool) // of the subscription
+	close func()                        // likewise
 }
 
 func newHistory(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster, seed uint64) *history {
@@ -104,7 +109,9 @@ func (h *history) run() {
 	h.settle()
 	for _, r := range h.readers {
 		if !r.over {
-			require.False(h.t, mustBeKnown(h.t, r.sub).Stale, "the value of %q is stale", r.key)
+			v, ok := r.value()
+			require.True(h.t, ok, "no value of %q is known", r.key)
+			require.False(h.t, v.Stale, "the value of %q is stale", r.key)
 		}
 	}
 	cancel()
@@ -144,13 +151,6 @@ func (h *history) settle() {
 	synctest.Wait()
 }
 
-func mustBeKnown(t *testing.T, sub *follower.Subscription) follower.Value {
-	t.Helper()
-	v, ok := sub.Value()
-	require.True(t, ok, "no value is known")
-	return v
-}
-
 // step is one thing that happens.
 func (h *history) step() {
 	key := string(rune('a' + h.r.IntN(3)))
@@ -169,8 +169,10 @@ func (h *history) step() {
 		h.up.FailWatches([]error{nil, nil, nil, errOpen}[h.r.IntN(4)])
 	case n < 656:
 		h.up.Hang(h.r.IntN(4) == 0)
-	case n < 680:
+	case n < 674:
 		h.observe(h.nodes[h.r.IntN(len(h.nodes))], key)
+	case n < 680:
+		h.observeAll(h.nodes[h.r.IntN(len(h.nodes))])
 	case n < 700:
 		h.unobserve()
 	case n < 975:
@@ -277,31 +279,61 @@ func (h *history) stall(stalled bool) {
 
 // observe has one more subscription of the node read.
 func (h *history) observe(n *clustertest.Node, key string) {
-	r := &reader{node: n, key: key, done: make(chan struct{})}
+	r := h.newReader(n, key, make(chan struct{}))
+	sub := mustSubscribe(h.t, n, key, h.options()...)
+	r.value, r.close = sub.Value, func() { _ = sub.Close() }
+	h.readers = append(h.readers, r)
+	go read(sub.Values(h.ctx), h.pauses(), map[string]*reader{key: r}, r.done)
+}
+
+// observeAll has one goroutine read all keys.
+func (h *history) observeAll(n *clustertest.Node) {
+	done, of := make(chan struct{}), make(map[string]*reader)
+	for _, key := range slices.Sorted(maps.Keys(h.reports)) {
+		of[key] = h.newReader(n, key, done)
+	}
+	subs, err := n.SubscribeAll(h.t.Context(), slices.Collect(maps.Keys(of)), h.options()...)
+	require.NoError(h.t, err)
+	for key, r := range of {
+		r.value, r.close = func() (follower.Value, bool) { return subs.Value(key) }, func() { subs.Remove(key) }
+	}
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		h.readers = append(h.readers, of[key])
+	}
+	go read(subs.Values(h.ctx), h.pauses(), of, done)
+}
+
+func (h *history) newReader(n *clustertest.Node, key string, done chan struct{}) *reader {
+	r := &reader{node: n, key: key, done: done}
 	for _, other := range h.readers {
-		if v, ok := other.sub.Value(); ok && other.node == n && other.key == key && !other.over {
+		if v, ok := other.value(); ok && other.node == n && other.key == key && !other.over {
 			r.known = v.Revision
 		}
-	}
-	var opts []follower.SubscribeOption
-	if h.r.IntN(3) == 0 {
-		opts = append(opts, follower.WithStates())
 	}
 	if h.r.IntN(2) == 0 {
 		r.rest = time.Duration(h.r.IntN(5000)) * time.Millisecond
 	}
-	r.sub = mustSubscribe(h.t, n, key, opts...)
-	h.readers = append(h.readers, r)
-	pauses := rand.New(rand.NewPCG(h.r.Uint64(), 0))
-	go r.read(h.ctx, pauses)
+	return r
 }
 
-func (r *reader) read(ctx context.Context, pauses *rand.Rand) {
-	defer close(r.done)
-	for v, err := range r.sub.Values(ctx) {
+func (h *history) options() []follower.SubscribeOption {
+	if h.r.IntN(3) == 0 {
+		return []follower.SubscribeOption{follower.WithStates()}
+	}
+	return nil
+}
+
+func (h *history) pauses() *rand.Rand { return rand.New(rand.NewPCG(h.r.Uint64(), 0)) }
+
+// read gives each value to the reader of its key, which are all of one
+// goroutine.
+func read(values iter.Seq2[follower.Value, error], pauses *rand.Rand, of map[string]*reader, done chan struct{}) {
+	defer close(done)
+	for v, err := range values {
 		if err != nil {
 			return
 		}
+		r := of[v.Key]
 		r.values = append(r.values, v)
 		if r.rest > 0 {
 			time.Sleep(time.Duration(pauses.Int64N(int64(r.rest))))
@@ -316,6 +348,6 @@ func (h *history) unobserve() {
 	}
 	if r := h.readers[h.r.IntN(len(h.readers))]; !r.over {
 		r.over = true
-		_ = r.sub.Close()
+		r.close()
 	}
 }

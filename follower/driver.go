@@ -113,8 +113,8 @@ func (f *Follower) attach(l *link) bool {
 	l.gapSince = last.since
 	f.state.Store(&linkState{link: l, since: time.Now(), before: last.before.handedTo(l)})
 	f.announceLocked()
-	for name, k := range f.keys {
-		l.dueKey(name)
+	for _, k := range f.keys {
+		l.dueKey(k)
 		k.joinedLink(l)
 	}
 	f.wakeKeysLocked()
@@ -226,7 +226,7 @@ func (d *Driver) Stats() Stats {
 	st := Stats{Keys: len(f.keys), Registrations: len(f.regs), Resyncs: f.resyncs.Load(), Calls: f.ends.counts()}
 	for _, k := range f.keys {
 		k.mu.Lock()
-		st.Subscriptions += len(k.subs)
+		st.Subscriptions += k.subscriptionsLocked()
 		if v := k.valueLocked(); v.Stale {
 			st.StaleKeys++
 			if st.OldestStale.IsZero() || v.Since.Before(st.OldestStale) {

@@ -31,7 +31,7 @@ type task struct {
 func (k *key) takeTask(name string, membership uint64, t *task) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	g := k.groups[name]
+	g := k.groupLocked(name)
 	if g == nil || g.id != membership {
 		return
 	}
@@ -43,7 +43,7 @@ func (k *key) takeTask(name string, membership uint64, t *task) {
 func (k *key) takeProgress(p *clusterclientv1.Progress) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if g := k.groups[p.GetGroup()]; g != nil {
+	if g := k.groupLocked(p.GetGroup()); g != nil {
 		g.advance(p.GetDone())
 	}
 }
@@ -57,7 +57,7 @@ func (g *group) advance(mark *clusterclientv1.Mark) {
 
 // nextTaskLocked returns the next update for a subscription of the group.
 func (k *key) nextTaskLocked(name string) *task {
-	g := k.groups[name]
+	g := k.groupLocked(name)
 	if g == nil || len(g.queue) == 0 {
 		return nil
 	}
@@ -72,4 +72,30 @@ func (t *task) acknowledge() {
 	if t.link.ctx.Err() == nil {
 		t.link.ack(t.id)
 	}
+}
+
+// enterGroupLocked adds a subscription to a group of the key.
+func (k *key) enterGroupLocked(name string) {
+	r := k.rareLocked()
+	g := r.groups[name]
+	if g == nil {
+		g = &group{name: name, id: k.f.ids.Add(1)}
+		if r.groups == nil {
+			r.groups = make(map[string]*group)
+		}
+		r.groups[name] = g
+	}
+	g.subs++
+}
+
+// leaveGroupLocked takes it away again, and reports whether it was the last.
+func (k *key) leaveGroupLocked(name string) (last bool) {
+	g := k.groupLocked(name)
+	if g == nil {
+		return false
+	}
+	if g.subs--; g.subs == 0 {
+		delete(k.rare.groups, name)
+	}
+	return g.subs == 0
 }

@@ -32,7 +32,7 @@ func (f *Follower) holding(name string) inspect.Holding {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		h.Key = k.infoLocked()
-		for _, s := range k.subs {
+		for s := k.first; s != nil; s = s.next {
 			h.OfKey = append(h.OfKey, s.infoLocked())
 		}
 	})
@@ -42,11 +42,7 @@ func (f *Follower) holding(name string) inspect.Holding {
 // infoLocked returns the newest value as it is to be seen now.
 func (k *key) infoLocked() *inspect.Value {
 	if !k.has {
-		i := &inspect.Value{State: inspect.Unknown, Reason: errNotHeard.Error()}
-		if k.trouble != nil {
-			i.Reason = k.trouble.Error()
-		}
-		return i
+		return &inspect.Value{State: inspect.Unknown, Reason: k.troubleLocked().Error()}
 	}
 	v := k.valueLocked()
 	i := &inspect.Value{
@@ -63,14 +59,14 @@ func (s *Subscription) infoLocked() inspect.Subscription {
 	k := s.key
 	i := inspect.Subscription{Group: s.opts.group}
 	if s.opts.hasGroup {
-		if g := k.groups[s.opts.group]; g != nil {
+		if g := k.groupLocked(s.opts.group); g != nil {
 			i.Queued = len(g.queue)
 			i.Behind = i.Queued > 0
 		}
 		return i
 	}
 	if s.yielded {
-		i.Yielded = inspect.Revision{Term: s.last.Revision.Term, Seq: s.last.Revision.Seq}
+		i.Yielded = inspect.Revision{Term: s.revision.Term, Seq: s.revision.Seq}
 	}
 	i.Behind = s.seen != k.serial
 	return i

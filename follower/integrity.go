@@ -82,8 +82,8 @@ func (l *link) resync(lost uint64) {
 	l.mu.Lock()
 	l.restate, l.wishes = true, l.wishes-lost
 	l.mu.Unlock()
-	for name := range f.keys {
-		l.dueKey(name)
+	for _, k := range f.keys {
+		l.dueKey(k)
 	}
 	l.w.Wake()
 }
@@ -115,10 +115,10 @@ func (k *key) leftLinkLocked(l *link) { k.replaceLocked(l, 0) }
 func (k *key) countLocked(l *link) {
 	switch {
 	case k.counted == 0:
-	case k.value.Stale:
+	case k.value.stale:
 		k.replaceLocked(l, wire.Print(k.name, wire.Revision{}, 0))
 	default:
-		k.replaceLocked(l, wire.Print(k.name, k.value.Revision, k.content))
+		k.replaceLocked(l, wire.Print(k.name, k.value.revision, k.content))
 	}
 }
 

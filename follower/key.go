@@ -3,6 +3,7 @@ package follower
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
@@ -16,24 +17,51 @@ type key struct {
 	f    *Follower
 	name string
 
-	// What each value touches comes first, and so in few lines of the
-	// processor's cache: there are many keys, and a value finds its own cold.
+	due atomic.Pointer[link] // whose leader has to be told what is wanted
+
 	mu      sync.Mutex // guards what follows
 	has     bool
-	serial  uint64 // counts values that differ from the one before
-	subs    []*Subscription
-	told    *link  // the link on which value was last confirmed
-	toldIn  uint64 // sight.lost of that link then
-	value   Value  // with the freshness that the leader told
+	serial  uint64        // counts values that differ from the one before
+	first   *Subscription // of a list
+	told    *link         // the link on which value was last confirmed
+	toldIn  uint64        // sight.lost of that link then
+	value   held
 	content uint64 // hash of value
 	counted uint64 // what the key counts in link.held; 0 once it is dropped
-	trouble error  // why there is no first value yet
-	keepers int    // subscriptions with KeepOnEmpty
-	kept    *Value // the newest one before the upstream had nothing; nil unless there are keepers
+	rare    *rare  // what few keys have; nil until this one has
+}
 
+// rare is what a key has now and then.
+type rare struct {
+	trouble error             // why there is no first value yet
+	keepers int               // subscriptions with KeepOnEmpty
+	kept    *held             // the newest one before the upstream had nothing; nil unless there are keepers
 	emptied time.Time         // when that was
 	groups  map[string]*group // nil until there was one
 	joins   []uint64          // requests that the next frames to the leader carry
+}
+
+// rareLocked returns what the key has now and then, to be changed.
+func (k *key) rareLocked() *rare {
+	if k.rare == nil {
+		k.rare = new(rare)
+	}
+	return k.rare
+}
+
+func (k *key) groupLocked(name string) *group {
+	if k.rare == nil {
+		return nil
+	}
+	return k.rare.groups[name]
+}
+
+// troubleLocked returns why there is no first value yet.
+func (k *key) troubleLocked() error {
+	if k.rare == nil || k.rare.trouble == nil {
+		return errNotHeard
+	}
+	return k.rare.trouble
 }
 
 // withKey calls fn with the key called name, if the process has it.
@@ -46,31 +74,45 @@ func (f *Follower) withKey(name string, fn func(*key)) {
 	}
 }
 
+// isNew reports whether the key is wanted and there is no more to tell of it.
+func (k *key) isNew() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.first != nil && !k.has && k.rare == nil
+}
+
 // wanted returns the frame that tells a leader what this process wants of the
-// key called name, and whether there is more to tell.
-func (f *Follower) wanted(name string) (frame *clusterclientv1.RequestFrame, more bool) {
-	f.mu.Lock()
-	k := f.keys[name]
-	f.mu.Unlock()
-	if k == nil {
+// key, and whether there is more to tell. It returns nil when there is another
+// key of that name by now, which tells it.
+func (k *key) wanted() (frame *clusterclientv1.RequestFrame, more bool) {
+	k.f.mu.Lock()
+	now := k.f.keys[k.name]
+	k.f.mu.Unlock()
+	switch now {
+	case k:
+		s, more := k.subscribeFrame()
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: s}}, more
+	case nil:
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Unsubscribe{
-			Unsubscribe: &clusterclientv1.Unsubscribe{Key: name},
+			Unsubscribe: &clusterclientv1.Unsubscribe{Key: k.name},
 		}}, false
 	}
-	s, more := k.subscribeFrame()
-	return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: s}}, more
+	return nil, false
 }
 
 func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
 	s = &clusterclientv1.Subscribe{Key: k.name}
 	k.mu.Lock()
-	if len(k.joins) > 0 {
-		s.Id, k.joins = k.joins[0], k.joins[1:]
+	if r := k.rare; r != nil {
+		if len(r.joins) > 0 {
+			s.Id, r.joins = r.joins[0], r.joins[1:]
+		}
+		for _, g := range r.groups {
+			s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done, Member: g.id})
+		}
+		more = len(r.joins) > 0
 	}
-	for _, g := range k.groups {
-		s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done, Member: g.id})
-	}
-	has, v, more := k.has, k.value, len(k.joins) > 0
+	has, v := k.has, k.value.valueOf(k.name)
 	k.mu.Unlock()
 	if has {
 		s.Known = v.mark() // which may take a while
@@ -83,30 +125,37 @@ func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
 // key: else it might arrive before, or after, an older wish.
 func (k *key) askWith(id uint64) {
 	k.mu.Lock()
-	k.joins = append(k.joins, id)
+	r := k.rareLocked()
+	r.joins = append(r.joins, id)
 	k.mu.Unlock()
 	if l := k.f.state.Load().link; l != nil {
-		l.dueKey(k.name)
+		l.dueKey(k)
 	}
 }
 
 // take stores a value that the leader sent. An older one, or one that came
-// over a link that is gone, is no news.
+// over a link that is gone, is no news; nor is another one of the same revision,
+// which a leader never gives: what was yielded comes before what is.
 func (k *key) take(l *link, v *wire.Value) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.has && v.Revision.Compare(k.value.Revision) < 0 {
+	h := &k.value
+	same := k.has && h.is(v)
+	if c := v.Revision.Compare(h.revision); k.has && (c < 0 || c == 0 && !same && h.numbered()) {
 		return
 	}
-	if !k.has || !k.value.is(v) {
+	if !same {
 		k.keepLocked(v.Deleted || v.Equal(nil))
 		k.serial++
-		k.value.Data, k.value.Version, k.value.Deleted = v.Data(), string(v.Version), v.Deleted
-		k.content = wire.Content(k.value.Version, k.value.Deleted, k.value.Data)
+		h.data, h.version, h.deleted = v.Data(), string(v.Version), v.Deleted
+		k.content = wire.Content(h.version, h.deleted, h.data)
 	}
-	k.has, k.told, k.toldIn, k.trouble = true, l, l.sight.Load().lost, nil
-	k.value.Revision = v.Revision
-	k.value.setFreshness(v.Freshness)
+	k.has, k.told, k.toldIn = true, l, l.sight.Load().lost
+	if k.rare != nil {
+		k.rare.trouble = nil
+	}
+	h.revision, h.lent = v.Revision, false
+	h.setFreshness(v.Freshness)
 	k.countLocked(l)
 	k.wakeLocked()
 }
@@ -116,11 +165,11 @@ func (k *key) takeState(l *link, s *clusterclientv1.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.has {
-		k.trouble = errors.New(s.GetFreshness().GetReason())
+		k.rareLocked().trouble = errors.New(s.GetFreshness().GetReason())
 		return
 	}
-	if rev := wire.RevisionFrom(s.GetRevision()); rev.Compare(k.value.Revision) > 0 {
-		k.value.Revision = rev
+	if rev := wire.RevisionFrom(s.GetRevision()); rev.Compare(k.value.revision) > 0 {
+		k.value.revision, k.value.lent = rev, true
 	}
 	k.value.setFreshness(s.GetFreshness())
 	k.told, k.toldIn = l, l.sight.Load().lost
@@ -129,8 +178,8 @@ func (k *key) takeState(l *link, s *clusterclientv1.State) {
 }
 
 func (k *key) wakeLocked() {
-	for _, s := range k.subs {
-		s.wake()
+	for s := k.first; s != nil; s = s.next {
+		s.wakeLocked()
 	}
 }
 
@@ -143,8 +192,7 @@ func (k *key) valueLocked() (v Value) {
 // showLocked sets v to the newest value as it is to be seen now: stale, too,
 // when its leader is gone, silent or another one.
 func (k *key) showLocked(v *Value) {
-	*v = k.value
-	v.Key = k.name
+	*v = k.value.valueOf(k.name)
 	st := k.f.state.Load()
 	switch {
 	case st.before != nil && k.told == st.before && st.before.vouches():
@@ -180,10 +228,39 @@ func (k *key) settlingSinceLocked() (since time.Time, settling bool) {
 // key's. It remembers the one that is erased.
 func (k *key) keepLocked(empty bool) {
 	switch {
-	case !empty || k.keepers == 0:
-		k.kept = nil
+	case k.rare == nil:
+	case !empty || k.rare.keepers == 0:
+		k.rare.kept = nil
 	case k.has && !k.value.isEmpty():
 		kept := k.value
-		k.kept, k.emptied = &kept, time.Now()
+		k.rare.kept, k.rare.emptied = &kept, time.Now()
 	}
+}
+
+// enterLocked adds s to the key's subscriptions, whose order does not matter.
+func (k *key) enterLocked(s *Subscription) {
+	s.key, s.next = k, k.first
+	if k.first != nil {
+		k.first.prev = s
+	}
+	k.first = s
+}
+
+func (k *key) leaveLocked(s *Subscription) {
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		k.first = s.next
+	}
+	s.prev, s.next = nil, nil
+}
+
+func (k *key) subscriptionsLocked() (n int) {
+	for s := k.first; s != nil; s = s.next {
+		n++
+	}
+	return n
 }

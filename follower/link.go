@@ -49,10 +49,9 @@ type link struct {
 	doubt doubt // of the goroutine that handles frames
 
 	mu      sync.Mutex // guards what follows
-	due     []string   // keys whose wanted state the leader has to be told
-	isDue   map[string]bool
-	wishes  uint64 // that were told
-	restate bool   // the leader has to be told to forget them
+	due     []*key     // whose wanted state the leader has to be told; their due is this link
+	wishes  uint64     // that were told
+	restate bool       // the leader has to be told to forget them
 	acks    []uint64
 }
 
@@ -61,7 +60,6 @@ func newLink(f *Follower, lk Link) *link {
 		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, closeSend: lk.CloseSend, onTerm: lk.Term, onHand: lk.HandOver,
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
-		isDue:      make(map[string]bool),
 		waiting:    newWaitlist(),
 	}
 	for _, m := range lk.Welcome.GetIdempotentMethods() {
@@ -216,14 +214,13 @@ func (l *link) takeTask(t *clusterclientv1.Task) {
 	})
 }
 
-// dueKey makes the leader learn what this process wants of key.
-func (l *link) dueKey(key string) {
-	l.mu.Lock()
-	if !l.isDue[key] {
-		l.isDue[key] = true
-		l.due = append(l.due, key)
+// dueKey makes the leader learn what this process wants of k.
+func (l *link) dueKey(k *key) {
+	if k.due.Swap(l) != l {
+		l.mu.Lock()
+		l.due = append(l.due, k)
+		l.mu.Unlock()
 	}
-	l.mu.Unlock()
 	l.w.Wake()
 }
 
@@ -240,23 +237,47 @@ func (l *link) pull(b *wire.Batch) {
 	l.addAcks(b)
 	l.addRestate(b)
 	for first := true; first || !b.Full(); first = false { // one at least, however many calls there are
-		l.mu.Lock()
-		if len(l.due) == 0 {
-			l.due = nil
-			l.mu.Unlock()
+		k := l.nextDue()
+		if k == nil {
 			return
 		}
-		name := l.due[0]
-		l.due = l.due[1:]
-		delete(l.isDue, name)
-		l.wishes++
-		l.mu.Unlock()
-		frame, more := l.f.wanted(name)
-		l.addAcks(b) // what was dealt with before a group was left
-		b.Add(frame)
-		if more {
-			l.dueKey(name)
+		k.due.CompareAndSwap(l, nil) // what changes from now on makes it due again
+		if k.isNew() {
+			b.AddSubscribe(k.name)
+		} else {
+			l.addWish(b, k)
 		}
+	}
+}
+
+// nextDue takes a key from those that are due, and counts the wish.
+func (l *link) nextDue() *key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.due) == 0 {
+		l.due = nil
+		return nil
+	}
+	k := l.due[0]
+	l.due[0] = nil
+	l.due = l.due[1:]
+	l.wishes++
+	return k
+}
+
+// addWish adds what is wanted of k.
+func (l *link) addWish(b *wire.Batch, k *key) {
+	frame, more := k.wanted()
+	if frame == nil {
+		l.mu.Lock()
+		l.wishes--
+		l.mu.Unlock()
+		return
+	}
+	l.addAcks(b) // what was dealt with before a group was left
+	b.Add(frame)
+	if more {
+		l.dueKey(k)
 	}
 }
 

@@ -14,23 +14,37 @@ import (
 // Client, is closed, across takeovers. Its methods are safe for concurrent
 // use, but a value goes to only one of several goroutines in Next.
 type Subscription struct {
-	f    *Follower
 	key  *key
-	bell chan struct{}     // one slot: poll may have news
-	gate *gate             // nil without Validate
 	opts *subscribeOptions // not changed; most have those of the Follower
+	rare *rareSubscription // nil without options
+	set  *Subscriptions    // that it is of; nil when it is the program's
 
 	// Guarded by key.mu.
-	closed  bool
-	yielded bool
-	refused bool    // ErrStale was the last thing said
-	seen    uint64  // key.serial of the newest value looked at
-	serial  uint64  // key.serial when last was yielded
-	last    Value   // yielded; its state only with WithStates
-	at      int     // in key.subs
-	held    []*task // yielded and not acknowledged
+	bell       chan struct{} // one slot: poll may have news; nil until somebody waits
+	prev, next *Subscription // of the key
+	seen       uint64        // key.serial of the newest value looked at
+	closed     bool
+	yielded    bool
+	refused    bool // ErrStale was the last thing said
+	inInbox    bool // of the set, whose mutex guards it
+	deleted    bool // as are data, version and revision, what was yielded last
+	data       []byte
+	version    string
+	revision   Revision
+	serial     uint64 // key.serial then
 
+	behind *Subscription // in the set's inbox, whose mutex guards it
+}
+
+// rareSubscription is what subscriptions with options have.
+type rareSubscription struct {
+	gate    *gate // nil without Validate
 	created time.Time
+
+	// Guarded by key.mu.
+	last  Value       // yielded; only WithStates
+	held  []*task     // yielded and not acknowledged
+	again *time.Timer // wakes those who wait; nil until one of a set had to look again
 }
 
 // Subscribe starts to watch key, in this process and, when it is the first on
@@ -42,32 +56,56 @@ type Subscription struct {
 // It fails with ErrInvalid for a key that is empty, longer than 4096 bytes or
 // not UTF-8, and for such a group, which may be empty though.
 func (f *Follower) Subscribe(ctx context.Context, key string, opts ...SubscribeOption) (*Subscription, error) {
-	s := &Subscription{f: f, opts: &f.plain, bell: make(chan struct{}, 1), created: time.Now()}
-	if len(opts) > 0 {
-		s.opts = new(subscribeOptions)
-	}
-	if err := s.opts.apply(opts); err != nil {
+	o, err := f.optionsOf(opts)
+	if err != nil {
 		return nil, f.fail(errs.Invalid, "subscribe", key, err)
 	}
 	if err := f.checkKey("subscribe", key); err != nil {
 		return nil, err
 	}
-	if s.opts.validate != nil {
-		s.gate = &gate{validate: s.opts.validate}
-	}
 	if ctx.Err() != nil {
 		return nil, f.ended(ctx, "subscribe", key, nil)
 	}
+	s := newSubscription(o, nil)
 	if !f.add(s, key) {
 		return nil, f.closedErr("subscribe", key)
 	}
-	if s.opts.hasGroup {
+	if o.hasGroup {
 		if err := s.join(ctx); err != nil {
 			_ = s.Close()
 			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// optionsOf returns what opts add up to.
+func (f *Follower) optionsOf(opts []SubscribeOption) (*subscribeOptions, error) {
+	if len(opts) == 0 {
+		return &f.plain, nil
+	}
+	o := new(subscribeOptions)
+	return o, o.apply(opts)
+}
+
+// newSubscription returns one that has no key yet.
+func newSubscription(o *subscribeOptions, set *Subscriptions) *Subscription {
+	s := &Subscription{opts: o, set: set}
+	if o.hasGroup || o.looksTwice() {
+		s.rare = &rareSubscription{created: time.Now()}
+	}
+	if o.validate != nil {
+		s.rare.gate = &gate{validate: o.validate}
+	}
+	return s
+}
+
+// gate returns the validation, nil without one.
+func (s *Subscription) gate() *gate {
+	if s.rare == nil {
+		return nil
+	}
+	return s.rare.gate
 }
 
 // add registers s with its key, which it creates if need be.
@@ -82,34 +120,28 @@ func (f *Follower) add(s *Subscription, name string) bool {
 		k = &key{f: f, name: name}
 		f.keys[name] = k
 		if l := f.state.Load().link; l != nil {
-			l.dueKey(name)
+			l.dueKey(k)
 			k.joinedLink(l)
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s.key, s.at = k, len(k.subs)
-	k.subs = append(k.subs, s)
+	k.enterLocked(s)
 	if s.opts.keep > 0 {
-		k.keepers++
+		k.rareLocked().keepers++
 	}
 	if s.opts.hasGroup {
-		g := k.groups[s.opts.group]
-		if g == nil {
-			g = &group{name: s.opts.group, id: f.ids.Add(1)}
-			if k.groups == nil {
-				k.groups = make(map[string]*group)
-			}
-			k.groups[g.name] = g
-		}
-		g.subs++
+		k.enterGroupLocked(s.opts.group)
+	}
+	if k.has && s.set != nil {
+		s.wakeLocked()
 	}
 	return true
 }
 
 // join waits until the leader knows of the queue group's member.
 func (s *Subscription) join(ctx context.Context) error {
-	_, err := s.f.do(ctx, &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
+	_, err := s.key.f.do(ctx, &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
 		s.key.askWith(id)
 		return nil
 	}})
@@ -141,7 +173,7 @@ func (s *Subscription) Next(ctx context.Context) (Value, error) {
 	var g glance
 	for s.poll(&g); !g.ok && g.err == nil; s.poll(&g) {
 		if g.again.IsZero() && ctx.Done() == nil { // a select costs several times as much as this
-			<-s.bell
+			<-g.bell
 			continue
 		}
 		if err := s.wait(ctx, &g); err != nil {
@@ -160,16 +192,23 @@ func (s *Subscription) wait(ctx context.Context, g *glance) error {
 		later = t.C
 	}
 	select {
-	case <-s.bell:
+	case <-g.bell:
 	case <-later:
 	case <-ctx.Done():
-		return s.f.ended(ctx, "next", s.key.name, s.waitsFor())
+		return s.key.f.ended(ctx, "next", s.key.name, s.waitsFor())
 	}
 	return nil
 }
 
-// wake makes one of those who wait in Next look again.
-func (s *Subscription) wake() {
+// wakeLocked makes one of those who wait in Next look again.
+func (s *Subscription) wakeLocked() {
+	if s.set != nil {
+		s.set.news.add(s)
+		return
+	}
+	if s.bell == nil {
+		return
+	}
 	select {
 	case s.bell <- struct{}{}:
 	default:
@@ -181,7 +220,8 @@ type glance struct {
 	value Value // whatever it is unless ok
 	ok    bool  // value is to be returned
 	err   error
-	again time.Time // when to look again, even if nobody wakes; zero for never
+	again time.Time       // when to look again, even if nobody wakes; zero for never
+	bell  <-chan struct{} // rings when there may be something else to see
 }
 
 func (g *glance) result() (Value, error) {
@@ -194,29 +234,35 @@ func (g *glance) result() (Value, error) {
 // poll finds the next value if there is one. Where another goroutine in Next
 // would find something, too, it is woken.
 func (s *Subscription) poll(g *glance) {
-	k := s.key
 	g.ok, g.err, g.again = false, nil, time.Time{}
 	s.lockJudged()
-	defer k.mu.Unlock()
-	if s.closed || s.f.isClosed() { // what came before Close is not yielded after it
-		s.wake()
-		g.err = s.f.closedErr("next", k.name)
-		return
+	defer s.key.mu.Unlock()
+	s.pollLocked(g)
+	if s.bell == nil && s.set == nil && !g.ok && g.err == nil {
+		s.bell = make(chan struct{}, 1)
 	}
-	if s.opts.hasGroup {
+	g.bell = s.bell
+}
+
+func (s *Subscription) pollLocked(g *glance) {
+	k := s.key
+	switch {
+	case s.closed || k.f.isClosed(): // what came before Close is not yielded after it
+		if s.set == nil { // the others in Next
+			s.wakeLocked()
+		}
+		g.err = k.f.closedErr("next", k.name)
+	case s.opts.hasGroup:
 		s.acknowledgeLocked()
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
-			s.held = append(s.held, t)
-			s.wake()
+			s.rare.held = append(s.rare.held, t)
+			s.wakeLocked()
 			g.value, g.ok = t.value, true
 		}
-		return
+	case k.serial != s.seen || s.opts.looksTwice():
+		s.seen = k.serial
+		s.glanceLocked(g)
 	}
-	if k.serial == s.seen && !s.opts.looksTwice() {
-		return
-	}
-	s.seen = k.serial
-	s.glanceLocked(g)
 }
 
 // glanceLocked decides whether the value as this subscription sees it is to be
@@ -229,7 +275,7 @@ func (s *Subscription) glanceLocked(g *glance) {
 		return
 	}
 	same := s.yielded && s.sameLocked(v)
-	if same && !s.refused && (!s.opts.states || sameState(&s.last, v)) {
+	if same && !s.refused && (!s.opts.states || sameState(&s.rare.last, v)) {
 		return
 	}
 	s.noteLocked(v)
@@ -240,27 +286,26 @@ func (s *Subscription) glanceLocked(g *glance) {
 // not, which spares most of those who ask a look at the last one; but what a
 // subscription sees may be another value than the key's.
 func (s *Subscription) sameLocked(v *Value) bool {
-	if s.serial+1 == s.key.serial && s.gate == nil && s.opts.keep == 0 {
+	if s.serial+1 == s.key.serial && s.opts.validate == nil && s.opts.keep == 0 {
 		return false
 	}
-	return sameValue(&s.last, v)
+	return sameValue(&Value{Data: s.data, Version: s.version, Deleted: s.deleted}, v)
 }
 
 // noteLocked notes that v is yielded, as far as somebody will ask.
 func (s *Subscription) noteLocked(v *Value) {
 	s.yielded, s.refused, s.serial = true, false, s.key.serial
+	s.data, s.version, s.deleted, s.revision = v.Data, v.Version, v.Deleted, v.Revision
 	if s.opts.states {
-		s.last = *v
-		return
+		s.rare.last = *v
 	}
-	s.last.Data, s.last.Version, s.last.Deleted, s.last.Revision = v.Data, v.Version, v.Deleted, v.Revision
 }
 
 func (s *Subscription) acknowledgeLocked() {
-	for _, t := range s.held {
+	for _, t := range s.rare.held {
 		t.acknowledge()
 	}
-	s.held = nil
+	s.rare.held = nil
 }
 
 var errNotHeard = errors.New("the upstream has not reported a value yet")
@@ -275,14 +320,12 @@ func (s *Subscription) waitsFor() error {
 	switch st := k.f.state.Load(); {
 	case s.refused:
 		return s.staleError(&v)
-	case s.gate != nil && !has && s.gate.why != nil:
-		return s.gate.why
+	case s.gate() != nil && !has && s.gate().why != nil:
+		return s.gate().why
 	case st.link == nil:
 		return k.f.noLeader()
-	case !k.has && k.trouble != nil:
-		return k.trouble
 	case !k.has:
-		return errNotHeard
+		return k.troubleLocked()
 	default:
 		return errors.New("the value has not changed")
 	}
@@ -306,7 +349,7 @@ func (s *Subscription) Values(ctx context.Context) iter.Seq2[Value, error] {
 // upstream is watched a little longer, for the linger of the leader, in case
 // somebody wants the key again. Close is idempotent and never fails.
 func (s *Subscription) Close() error {
-	f, k := s.f, s.key
+	f, k := s.key.f, s.key
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	k.mu.Lock()
@@ -315,44 +358,36 @@ func (s *Subscription) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.wake()
-	tell := false
-	s.removeLocked()
-	if s.opts.keep > 0 {
-		if k.keepers--; k.keepers == 0 {
-			k.kept = nil
-		}
+	s.wakeLocked()
+	k.leaveLocked(s)
+	tell := k.first == nil
+	if s.rare != nil {
+		s.dropLocked()
+		tell = s.opts.hasGroup && k.leaveGroupLocked(s.opts.group) || tell
 	}
-	if s.opts.hasGroup {
-		s.acknowledgeLocked()
-		if g := k.groups[s.opts.group]; g != nil {
-			if g.subs--; g.subs == 0 {
-				delete(k.groups, g.name)
-				tell = true
-			}
-		}
-	}
-	if len(k.subs) == 0 {
+	if k.first == nil {
 		delete(f.keys, k.name)
-		tell = true
 	}
 	if l := f.state.Load().link; tell && l != nil {
-		l.dueKey(k.name)
-		if len(k.subs) == 0 {
+		l.dueKey(k)
+		if k.first == nil {
 			k.leftLinkLocked(l)
 		}
 	}
 	return nil
 }
 
-// removeLocked takes s out of its key's subscriptions, whose order does not
-// matter.
-func (s *Subscription) removeLocked() {
-	k, last := s.key, len(s.key.subs)-1
-	k.subs[s.at] = k.subs[last]
-	k.subs[s.at].at = s.at
-	k.subs[last] = nil
-	k.subs = k.subs[:last]
+// dropLocked ends what only subscriptions with options have.
+func (s *Subscription) dropLocked() {
+	if s.rare.again != nil {
+		s.rare.again.Stop()
+	}
+	s.acknowledgeLocked()
+	if r := s.key.rare; s.opts.keep > 0 {
+		if r.keepers--; r.keepers == 0 {
+			r.kept = nil
+		}
+	}
 }
 
 // Get returns the newest value of key and waits, within ctx, for the first

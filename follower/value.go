@@ -2,7 +2,6 @@ package follower
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"time"
 
@@ -52,8 +51,6 @@ type Value struct {
 	// Repeated is true when the subscription has returned the same value
 	// before, and only its state is news; see [WithStates] and [MaxStale].
 	Repeated bool
-
-	pending bool // stale only because the upstream has not been heard yet
 }
 
 // An Origin is where a value comes from.
@@ -104,14 +101,6 @@ func sameValue(a, b *Value) bool {
 	return a.Deleted == b.Deleted && a.Version == b.Version && bytes.Equal(a.Data, b.Data)
 }
 
-// is reports whether w is equal for a subscriber, as [sameValue] does.
-func (v *Value) is(w *wire.Value) bool {
-	if v.Deleted && w.Deleted {
-		return true
-	}
-	return v.Deleted == w.Deleted && v.Version == string(w.Version) && w.Equal(v.Data)
-}
-
 func (v *Value) mark() *clusterclientv1.Mark {
 	return &clusterclientv1.Mark{
 		Revision: v.Revision.ToProto(), Version: []byte(v.Version), Deleted: v.Deleted, Digest: wire.Digest(v.Data),
@@ -119,24 +108,12 @@ func (v *Value) mark() *clusterclientv1.Mark {
 }
 
 func valueFrom(f *clusterclientv1.Value) Value {
-	v := Value{
-		Key: f.GetKey(), Data: f.GetData(), Revision: wire.RevisionFrom(f.GetRevision()),
-		Version: string(f.GetVersion()), Deleted: f.GetDeleted(),
+	h := held{
+		data: f.GetData(), revision: wire.RevisionFrom(f.GetRevision()),
+		version: string(f.GetVersion()), deleted: f.GetDeleted(),
 	}
-	v.setFreshness(f.GetFreshness())
-	return v
-}
-
-func (v *Value) setFreshness(f *clusterclientv1.Freshness) {
-	v.Stale, v.Since, v.Reason = f.GetStale(), time.Unix(0, f.GetSince()), nil
-	if v.Stale {
-		v.Reason = errors.New(f.GetReason())
-	}
-	v.Origin, v.pending = Origin(f.GetOrigin()), f.GetPending()
-	if v.Origin == 0 { // an older build's
-		v.Origin = OriginLive
-	}
-	v.settleOrigin()
+	h.setFreshness(f.GetFreshness())
+	return h.valueOf(f.GetKey())
 }
 
 // settleOrigin keeps a stale value from passing for a live one.
@@ -165,6 +142,3 @@ func text(err error) string {
 	}
 	return err.Error()
 }
-
-// isEmpty reports whether the upstream says that there is nothing.
-func (v *Value) isEmpty() bool { return v.Deleted || len(v.Data) == 0 }

@@ -17,19 +17,19 @@ func (s *Subscription) viewLocked(v *Value) (has bool, again time.Time) {
 	has = k.has
 	k.showLocked(v)
 	if s.keepsLocked() {
-		again = k.emptied.Add(s.opts.keep)
+		again = k.rare.emptied.Add(s.opts.keep)
 		*v = s.keptLocked(*v, again)
 	}
-	if s.gate != nil && has {
-		*v, has = s.gate.passLocked(*v)
+	if g := s.gate(); g != nil && has {
+		*v, has = g.passLocked(*v)
 	}
 	return has, again
 }
 
 // keepsLocked reports whether the value before stands in for nothing.
 func (s *Subscription) keepsLocked() bool {
-	k := s.key
-	return s.opts.keep > 0 && k.kept != nil && time.Since(k.emptied) < s.opts.keep
+	r := s.key.rare
+	return s.opts.keep > 0 && r.kept != nil && time.Since(r.emptied) < s.opts.keep
 }
 
 // keptLocked returns the value that stands in for empty.
@@ -38,8 +38,8 @@ func (s *Subscription) keptLocked(empty Value, until time.Time) Value {
 	if empty.Deleted {
 		what = "does not exist"
 	}
-	v := *s.key.kept
-	v.Key, v.Stale, v.Since, v.Origin = empty.Key, true, s.key.emptied, OriginMemory
+	v := s.key.rare.kept.valueOf(empty.Key)
+	v.Stale, v.Since, v.Origin = true, s.key.rare.emptied, OriginMemory
 	v.Reason = fmt.Errorf("the upstream says that the key %s; the value before is kept until %s", what, until.Format(time.TimeOnly))
 	if empty.Stale {
 		v.Since = earlier(v.Since, empty.Since)
@@ -64,10 +64,10 @@ func (s *Subscription) tooStaleLocked(v *Value, g *glance) bool {
 	limit := v.Since.Add(s.opts.maxStale)
 	forbidden := !time.Now().Before(limit)
 	if since, settling := s.key.settlingSinceLocked(); forbidden && settling {
-		if s.created.After(since) {
-			since = s.created
+		if created := s.rare.created; created.After(since) {
+			since = created
 		}
-		if settled := since.Add(s.f.cfg.StaleAfter); settled.After(limit) {
+		if settled := since.Add(s.key.f.cfg.StaleAfter); settled.After(limit) {
 			limit = settled
 		}
 	}
@@ -85,7 +85,7 @@ func (s *Subscription) tooStaleLocked(v *Value, g *glance) bool {
 
 func (s *Subscription) staleError(v *Value) error {
 	since := v.Since.Format(time.DateTime)
-	return s.f.fail(errs.Stale, "next", s.key.name, fmt.Errorf("since %s, for %v at most: %w", since, s.opts.maxStale, v.Reason))
+	return s.key.f.fail(errs.Stale, "next", s.key.name, fmt.Errorf("since %s, for %v at most: %w", since, s.opts.maxStale, v.Reason))
 }
 
 // onlyStale reports whether err is MaxStale's, after which a subscription goes
@@ -120,7 +120,7 @@ func (s *Subscription) lockJudged() {
 	for {
 		s.judge()
 		s.key.mu.Lock()
-		if s.gate == nil || !s.key.has || s.gate.judged == s.newestLocked() {
+		if g := s.gate(); g == nil || !s.key.has || g.judged == s.newestLocked() {
 			return
 		}
 		s.key.mu.Unlock()
@@ -133,11 +133,12 @@ func (s *Subscription) newestLocked() verdict {
 
 // judge validates the newest value, unless that was done.
 func (s *Subscription) judge() {
-	if s.gate == nil {
+	g := s.gate()
+	if g == nil {
 		return
 	}
-	s.gate.busy.Lock()
-	defer s.gate.busy.Unlock()
+	g.busy.Lock()
+	defer g.busy.Unlock()
 	for {
 		v, of, due := s.toJudge()
 		if !due {
@@ -145,7 +146,7 @@ func (s *Subscription) judge() {
 		}
 		err := s.check(v)
 		s.key.mu.Lock()
-		s.gate.settleLocked(v, of, err)
+		g.settleLocked(v, of, err)
 		s.key.mu.Unlock()
 	}
 }
@@ -156,12 +157,12 @@ func (s *Subscription) toJudge() (v Value, of verdict, due bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	of = s.newestLocked()
-	if !k.has || of == s.gate.judged {
+	if !k.has || of == s.rare.gate.judged {
 		return v, of, false
 	}
 	v = k.valueLocked()
 	if of.kept {
-		v = s.keptLocked(v, k.emptied.Add(s.opts.keep))
+		v = s.keptLocked(v, k.rare.emptied.Add(s.opts.keep))
 	}
 	return v, of, true
 }
@@ -171,19 +172,19 @@ func (s *Subscription) toJudge() (v Value, of verdict, due bool) {
 func (s *Subscription) check(v Value) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if times, due := s.f.repeats.Due("panic " + v.Key); due {
-				s.f.cfg.Logger.Error("validation panicked", "key", v.Key, "panic", p, "times", times, "stack", string(debug.Stack()))
+			if times, due := s.key.f.repeats.Due("panic " + v.Key); due {
+				s.key.f.cfg.Logger.Error("validation panicked", "key", v.Key, "panic", p, "times", times, "stack", string(debug.Stack()))
 			}
 			err = fmt.Errorf("the validation panicked: %v", p)
 		}
 		if err != nil {
-			if times, due := s.f.repeats.Due("rejected " + v.Key); due {
-				s.f.cfg.Logger.Warn("value rejected, the last good one stays", "key", v.Key, "revision", v.Revision, "version", v.Version, "error", err, "times", times)
+			if times, due := s.key.f.repeats.Due("rejected " + v.Key); due {
+				s.key.f.cfg.Logger.Warn("value rejected, the last good one stays", "key", v.Key, "revision", v.Revision, "version", v.Version, "error", err, "times", times)
 			}
-			err = s.f.fail(errs.Rejected, "validate", v.Key, fmt.Errorf("revision %v, version %q: %w", v.Revision, v.Version, err))
+			err = s.key.f.fail(errs.Rejected, "validate", v.Key, fmt.Errorf("revision %v, version %q: %w", v.Revision, v.Version, err))
 		}
 	}()
-	return s.gate.validate(v)
+	return s.rare.gate.validate(v)
 }
 
 func (g *gate) settleLocked(v Value, of verdict, err error) {
