@@ -28,6 +28,8 @@ type crowdUpstream struct {
 	mu  sync.Mutex // held while hot is called
 	hot func(leader.Update)
 	seq int64
+
+	cold []byte // the value of all keys at first
 }
 
 func (u *crowdUpstream) Watch(ctx context.Context, key string, sink func(leader.Update)) error {
@@ -36,7 +38,7 @@ func (u *crowdUpstream) Watch(ctx context.Context, key string, sink func(leader.
 		u.hot = sink
 		u.mu.Unlock()
 	}
-	sink(leader.Update{Data: newValue(0)[:coldBytes], Version: key})
+	sink(leader.Update{Data: u.cold, Version: key})
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -77,7 +79,7 @@ func (p *process) footprint(l *lab) (f footprint, err error) {
 
 // startCrowdLeader leads a cluster with a crowdUpstream.
 func startCrowdLeader(none) (role, error) {
-	up := &crowdUpstream{echoUpstream: newEchoUpstream()}
+	up := &crowdUpstream{echoUpstream: newEchoUpstream(), cold: newValue(0)[:coldBytes]}
 	c, err := lead(up)
 	if err != nil {
 		return role{}, err

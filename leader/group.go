@@ -64,7 +64,7 @@ func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64)
 		g := k.groups[m.GetName()]
 		if g == nil {
 			g = &group{key: k, name: m.GetName()}
-			k.groups[g.name] = g
+			k.enterLocked(g)
 		}
 		g.joinLocked(sb, m)
 	}
@@ -259,4 +259,11 @@ func (s *session) acknowledge(ids []uint64) {
 			t.group.acknowledge(s, t)
 		}
 	}
+}
+
+func (k *key) enterLocked(g *group) {
+	if k.groups == nil {
+		k.groups = make(map[string]*group)
+	}
+	k.groups[g.name] = g
 }

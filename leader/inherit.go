@@ -45,7 +45,7 @@ func (k *key) inherit(w *warmKey) {
 // up to last, but for the tasks in f.
 func (k *key) inheritGroupLocked(f *clusterclientv1.InheritedGroup, last *clusterclientv1.Mark) {
 	g := &group{key: k, name: f.GetGroup()}
-	k.groups[g.name] = g
+	k.enterLocked(g)
 	for _, v := range f.GetTasks() {
 		g.queue = append(g.queue, &task{group: g, rev: wire.RevisionFrom(v.GetRevision()), value: Update{
 			Data: v.GetData(), Version: string(v.GetVersion()), Deleted: v.GetDeleted(),

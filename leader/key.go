@@ -31,7 +31,7 @@ type key struct {
 
 	mu          sync.Mutex // guards what follows; see Leader.mu for the order
 	subs        map[*sub]struct{}
-	groups      map[string]*group
+	groups      map[string]*group // nil until there was one
 	linger      *time.Timer
 	has         bool // a value is known
 	rev         wire.Revision
@@ -64,15 +64,17 @@ type key struct {
 // join makes sb wait for the values of f's key and starts the watch if there
 // is none. It returns false when the leadership is over.
 func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
-	seed := l.seed(f) // which may read a file
 	l.mu.Lock()
-	if l.closed {
+	k := l.keys[f.GetKey()]
+	if k == nil || f.GetKnown() != nil {
+		l.mu.Unlock()
+		seed := l.seed(f) // which may read a file
+		l.mu.Lock()
+		k = l.wantKeyLocked(f.GetKey(), seed)
+	}
+	if k == nil || l.closed {
 		l.mu.Unlock()
 		return false
-	}
-	k := l.keys[f.GetKey()]
-	if k == nil {
-		k = l.newKeyLocked(f.GetKey(), seed)
 	}
 	k.mu.Lock()
 	sb.key = k
@@ -114,13 +116,23 @@ func (k *key) resume(sb *sub, known *clusterclientv1.Mark) {
 	sb.s.addDue(sb)
 }
 
+// wantKeyLocked returns a key, which it adds if need be; nil when the leadership
+// is over.
+func (l *Leader) wantKeyLocked(name string, seed *Seed) *key {
+	k := l.keys[name]
+	if k == nil && !l.closed {
+		k = l.newKeyLocked(name, seed)
+	}
+	return k
+}
+
 // newKeyLocked adds a key. Its watch starts when the one before, if any, has
 // ended.
 func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 	ctx, cancel := context.WithCancel(l.ctx)
 	k := &key{
 		l: l, name: name, cancel: cancel, done: make(chan struct{}),
-		subs: make(map[*sub]struct{}), groups: make(map[string]*group),
+		subs:  make(map[*sub]struct{}),
 		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
 	}
 	switch {

@@ -43,16 +43,14 @@ func (s *session) within(id uint64, name string, size int) bool {
 	return false
 }
 
-// mayJoin reports whether the follower may subscribe to one more key, and says
-// why not.
-func (s *session) mayJoin(f *clusterclientv1.Subscribe) bool {
+// mayJoin reports whether the follower, which subscribes to so many keys, may
+// do so to one more, and says why not.
+func (s *session) mayJoin(f *clusterclientv1.Subscribe, keys int) bool {
 	names := f.GetKey()
 	for _, g := range f.GetGroups() {
 		names = longer(names, g.GetName())
 	}
-	s.mu.Lock()
-	full := len(s.subs) >= s.l.cfg.Limits.Subscriptions
-	s.mu.Unlock()
+	full := keys >= s.l.cfg.Limits.Subscriptions
 	r := s.l.cfg.Limits.exceeded(names, 0)
 	if r == nil && !full {
 		return true

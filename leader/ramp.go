@@ -30,20 +30,26 @@ type ramp struct {
 	waiting   startQueue
 	queued    uint64 // starts so far
 	beginning int
-	spent     time.Time // until when the rate is used up
-	timer     *time.Timer
+	first     *start // of those, in the order in which they began
+	last      *start
+	spent     time.Time   // until when the rate is used up
+	timer     *time.Timer // until the rate allows the next one
+	slow      *time.Timer // until first has had its time
+	slowSet   bool
 }
 
 // A start is one watch that is to begin.
 type start struct {
 	r       *ramp
-	turn    chan struct{} // closed when it has come
+	turn    chan struct{} // closed when it has come; nil when that was at once
 	wanted  int           // processes that subscribe to the key
 	order   uint64        // among those that are wanted alike
 	at      int           // in ramp.waiting
-	slow    *time.Timer
 	began   bool
 	settled bool
+
+	until        time.Time // others wait for it
+	before, next *start    // in the list of those that are beginning
 }
 
 // queue adds the start of a watch that so many processes want.
@@ -51,7 +57,12 @@ func (r *ramp) queue(wanted int) *start {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queued++
-	st := &start{r: r, turn: make(chan struct{}), wanted: wanted, order: r.queued}
+	st := &start{r: r, wanted: wanted, order: r.queued}
+	if len(r.waiting) == 0 && r.beginning < rampSlots && r.takeLocked() == 0 { // as nearly all do
+		r.beginLocked(st)
+		return st
+	}
+	st.turn = make(chan struct{})
 	heap.Push(&r.waiting, st)
 	r.passLocked()
 	return st
@@ -59,6 +70,9 @@ func (r *ramp) queue(wanted int) *start {
 
 // wait returns when the watch may begin, or ctx ends.
 func (st *start) wait(ctx context.Context) error {
+	if st.turn == nil {
+		return ctx.Err()
+	}
 	select {
 	case <-st.turn:
 		return nil
@@ -79,20 +93,75 @@ func (st *start) weigh(wanted int) {
 
 // settle makes way for others. It is idempotent.
 func (st *start) settle() {
-	r := st.r
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if st.settled {
+	st.r.mu.Lock()
+	defer st.r.mu.Unlock()
+	st.settleLocked()
+}
+
+func (st *start) settleLocked() {
+	switch {
+	case st.settled:
 		return
+	case st.began:
+		st.r.endLocked(st)
+		st.r.passLocked()
+	default:
+		heap.Remove(&st.r.waiting, st.at)
 	}
 	st.settled = true
-	if !st.began {
-		heap.Remove(&r.waiting, st.at)
-		return
+}
+
+// beginLocked adds st to those that are beginning.
+func (r *ramp) beginLocked(st *start) {
+	st.began, st.until, st.before = true, time.Now().Add(rampPatience), r.last
+	if r.last == nil {
+		r.first = st
+	} else {
+		r.last.next = st
 	}
-	st.slow.Stop()
+	r.last = st
+	r.beginning++
+	r.watchSlowLocked()
+}
+
+func (r *ramp) endLocked(st *start) {
+	if st.before == nil {
+		r.first = st.next
+	} else {
+		st.before.next = st.next
+	}
+	if st.next == nil {
+		r.last = st.before
+	} else {
+		st.next.before = st.before
+	}
+	st.before, st.next = nil, nil
 	r.beginning--
-	r.passLocked()
+}
+
+// watchSlowLocked sees to it that somebody looks when the first of those that
+// are beginning has had its time: one timer for all, since there may be many.
+func (r *ramp) watchSlowLocked() {
+	switch {
+	case r.first == nil || r.slowSet:
+		return
+	case r.slow == nil:
+		r.slow = time.AfterFunc(time.Until(r.first.until), r.passSlow)
+	default:
+		r.slow.Reset(time.Until(r.first.until))
+	}
+	r.slowSet = true
+}
+
+// passSlow has nobody wait any longer for those that have had their time.
+func (r *ramp) passSlow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slowSet = false
+	for r.first != nil && time.Until(r.first.until) <= 0 {
+		r.first.settleLocked()
+	}
+	r.watchSlowLocked()
 }
 
 // passLocked gives those their turn that can have it.
@@ -103,9 +172,7 @@ func (r *ramp) passLocked() {
 			return
 		}
 		st := heap.Pop(&r.waiting).(*start)
-		st.began = true
-		st.slow = time.AfterFunc(rampPatience, st.settle)
-		r.beginning++
+		r.beginLocked(st)
 		close(st.turn)
 	}
 }
@@ -145,8 +212,10 @@ func (r *ramp) againLocked(pause time.Duration) {
 func (r *ramp) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.timer != nil {
-		r.timer.Stop()
+	for _, t := range []*time.Timer{r.timer, r.slow} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 

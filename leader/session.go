@@ -188,11 +188,11 @@ func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 		return
 	}
 	s.mu.Lock()
-	sb := s.subs[f.GetKey()]
+	sb, keys := s.subs[f.GetKey()], len(s.subs)
 	s.mu.Unlock()
 	if sb != nil {
 		sb.key.resume(sb, f.GetKnown())
-	} else if !s.mayJoin(f) {
+	} else if !s.mayJoin(f, keys) {
 		return
 	} else {
 		sb = &sub{s: s}
