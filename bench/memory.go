@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 const (
@@ -92,25 +93,47 @@ func (m *memory) keys(n int) error {
 	if err := m.leave(); err != nil {
 		return err
 	}
-	took, err := all(m.followers, func(_ int, p *process) (int64, error) { return join(p) })
+	together, err := m.together(n, join)
 	if err != nil {
 		return err
-	}
-	var last int64
-	for _, ns := range took {
-		last = max(last, ns)
 	}
 	update, err := m.update()
 	if err != nil {
 		return err
 	}
-	l.record(loadManyKeys(n), ours, append(update,
+	l.record(loadManyKeys(n), ours, append(append(update, together...),
 		measurement{"follower's memory per key", "bytes", own/float64(n) - coldBytes},
 		measurement{"leader's memory per key", "bytes", first/float64(n) - coldBytes},
 		measurement{"leader's memory per key and further follower", "bytes", more / float64(n*len(others))},
-		measurement{"time to the last first value", "ms", float64(last) / 1e6},
 	)...)
 	return m.leave()
+}
+
+// together has all followers subscribe to n keys at the same time.
+func (m *memory) together(n int, join func(*process) (int64, error)) ([]measurement, error) {
+	before, err := m.usages()
+	if err != nil {
+		return nil, err
+	}
+	took, err := all(m.followers, func(_ int, p *process) (int64, error) { return join(p) })
+	if err != nil {
+		return nil, err
+	}
+	after, err := m.usages()
+	each := func(i int) float64 { return micros(after[i]-before[i]) / float64(n*len(m.followers)) }
+	return []measurement{
+		{"time to the last first value", "ms", float64(slices.Max(took)) / 1e6},
+		{"leader's processor time per key and follower", "µs", each(0)},
+		{"followers' processor time per key and follower", "µs", each(1)},
+	}, err
+}
+
+// usages is the processor time of the leader, and that of the followers.
+func (m *memory) usages() (used [2]time.Duration, err error) {
+	if used[0], err = usage(m.l, []*process{m.leader}); err == nil {
+		used[1], err = usage(m.l, m.followers)
+	}
+	return used, err
 }
 
 // update measures what an update costs that all followers get.
