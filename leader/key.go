@@ -342,58 +342,6 @@ func (k *key) restamp(term uint64) {
 	}
 }
 
-// headLocked returns the value as it travels, but for its data: encoded once,
-// sent to all.
-func (k *key) headLocked() []byte {
-	if k.head == nil {
-		k.head = wire.EncodeValue(k.valueLocked(), len(k.update.Data))
-	}
-	return k.head
-}
-
-// valueLocked returns the value without its data.
-func (k *key) valueLocked() *clusterclientv1.Value {
-	return &clusterclientv1.Value{
-		Key: k.name, Revision: k.rev.ToProto(), Version: []byte(k.update.Version),
-		Deleted: k.update.Deleted, Freshness: k.freshnessLocked(),
-	}
-}
-
-func (k *key) stateLocked() *clusterclientv1.ResponseFrame {
-	return &clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_State{State: &clusterclientv1.State{
-		Key: k.name, Revision: k.rev.ToProto(), Freshness: k.freshnessLocked(),
-	}}}
-}
-
-func (k *key) freshnessLocked() *clusterclientv1.Freshness {
-	return &clusterclientv1.Freshness{
-		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard, Origin: k.origin,
-	}
-}
-
-// printLocked returns what the key counts in the checksum of a follower that
-// has been told of its present state.
-func (k *key) printLocked() uint64 {
-	switch {
-	case k.print != 0:
-	case k.stale || !k.has:
-		k.print = wire.Print(k.name, wire.Revision{}, 0)
-	default:
-		k.print = wire.Print(k.name, k.rev, k.content)
-	}
-	return k.print
-}
-
-func (k *key) markLocked() *clusterclientv1.Mark {
-	if k.digest == nil {
-		k.digest = wire.Digest(k.update.Data)
-	}
-	return &clusterclientv1.Mark{
-		Revision: k.rev.ToProto(), Version: []byte(k.update.Version),
-		Deleted: k.update.Deleted, Digest: k.digest,
-	}
-}
-
 // sameUpdate reports whether two updates are one value. Deletions are,
 // whatever their version: an upstream that finds a key missing often cannot
 // tell when it went.
