@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,6 +176,53 @@ func TestPageWithoutALeader(t *testing.T) {
 	shot(ctx, t, "nobody")
 }
 
+// A kill that takes long is seen as it happens: before, while the next leader
+// opens the upstream, and after. Then that leader goes blind.
+func TestPageTellsAStory(t *testing.T) {
+	ctx := browse(t)
+	s := newScene(t, 3)
+	do(ctx, t, chromedp.Navigate(s.url))
+	fresh := `document.querySelectorAll("#picture .follower").length === %s && document.querySelectorAll("#keys .fresh").length === 2 && document.querySelector("#banner[hidden]") !== null`
+	shows(ctx, t, "a cluster that is well", strings.ReplaceAll(fresh, "%s", "3"))
+	shots(ctx, t, "1-before")
+
+	s.w.Centre.Hold(true)
+	s.leads.Kill()
+	shows(ctx, t, "that nobody leads", `document.querySelector("#banner:not([hidden])")?.textContent.startsWith("Nobody leads now.")`)
+	shows(ctx, t, "how long for", `document.querySelector("#where").textContent.includes("without a leader for")`)
+	shows(ctx, t, "the end of the term", `document.querySelector("#terms li")?.textContent.includes("nobody leads")`)
+	shots(ctx, t, "2-nobody")
+
+	s.w.Centre.Hold(false)
+	next, _ := s.w.Settled(1, processtest.Without(s.all, s.leads))
+	shows(ctx, t, "the next leader", `document.querySelector("#picture .leader").textContent.includes("pid `+strconv.Itoa(next.PID)+`")`)
+	shows(ctx, t, "a cluster that is well again", strings.ReplaceAll(fresh, "%s", "2"))
+	shots(ctx, t, "3-after")
+
+	s.w.Centre.Close()
+	shows(ctx, t, "a blind leader in the picture", `document.querySelector("#picture .leader.blind .role")?.textContent.endsWith(", blind")`)
+	shows(ctx, t, "the upstream that it does not reach", `document.querySelector("#picture .upstream.bad .note")?.textContent.startsWith("not reached for")`)
+	shows(ctx, t, "since when, and why", `/has not reached the upstream for .*: connection to the centre lost/.test(document.querySelector("#banner:not([hidden])")?.textContent)`)
+	shows(ctx, t, "stale keys", `document.querySelectorAll("#keys .stale .reason").length === 2`)
+	do(ctx, t, chromedp.Evaluate[bool](`document.querySelector("button.key").click() || true`))
+	shows(ctx, t, "that in the way of a value", `document.querySelector(".explained li")?.textContent.startsWith("upstream: not reached by the leader for ")`)
+	shots(ctx, t, "4-blind")
+}
+
+// shots keeps pictures as on a desk and on a phone, light and dark.
+func shots(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	if os.Getenv("SHOTS") == "" {
+		return
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		look(ctx, t, 1100, 900, scheme)
+		shot(ctx, t, name+"-"+scheme)
+		look(ctx, t, 390, 800, scheme)
+		shot(ctx, t, name+"-phone-"+scheme)
+	}
+}
+
 // What a key is called is text, whatever it looks like.
 func TestPageEscapes(t *testing.T) {
 	ctx := browse(t)
@@ -196,7 +244,7 @@ func shot(ctx context.Context, t *testing.T, name string) {
 	if dir == "" {
 		return
 	}
-	do(ctx, t, chromedp.Sleep(4*time.Second))
+	do(ctx, t, chromedp.Sleep(2*time.Second))
 	png := do(ctx, t, chromedp.FullScreenshot(100))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600))
 }

@@ -47,13 +47,13 @@ function drawCluster(host, width, c) {
     box(mid - wide / 2, leaderY, wide, "leader " + c.leader.kind, c.leader.title, c.leader.lines),
   ];
   const left = (width - (cols * w + (cols - 1) * gap)) / 2 + (c.followers.length > cols ? trunk / 2 : 0);
-  const wires = [], boxes = [];
+  const wires = [], boxes = [], nobody = c.leader.kind === "nobody";
   c.followers.forEach((f, i) => {
     const row = Math.floor(i / cols), x = left + (i % cols) * (w + gap), y = firstY + row * (boxHeight + drop - 8);
     const bus = row === 0 ? y - drop / 2 : y - 12;
     const from = row === 0 ? `M${mid} ${leaderY + boxHeight}V${bus}H` : `M${left - trunk} ${firstY - drop / 2}V${bus}H`;
-    wires.push(wire(`${from}${x + w / 2}V${y}`, c.leader.kind || f.kind ? "cut" : c.flows ? "flows" : ""));
-    if (row > 0 && i % cols === 0) wires.unshift(wire(`M${mid} ${firstY - drop / 2}H${left - trunk}`, c.leader.kind ? "cut" : c.flows ? "flows" : ""));
+    wires.push(wire(`${from}${x + w / 2}V${y}`, nobody || f.kind ? "cut" : c.flows ? "flows" : ""));
+    if (row > 0 && i % cols === 0) wires.unshift(wire(`M${mid} ${firstY - drop / 2}H${left - trunk}`, nobody ? "cut" : c.flows ? "flows" : ""));
     boxes.push(box(x, y, w, "follower " + f.kind, f.title, f.lines));
   });
   let height = c.followers.length ? firstY + Math.ceil(c.followers.length / cols) * (boxHeight + drop - 8) - drop + 10 : leaderY + boxHeight + 2;

@@ -23,6 +23,11 @@ function el(name, attributes = {}, ...children) {
   return e;
 }
 
+for (const table of document.querySelectorAll("table[data-columns]")) {
+  const columns = table.dataset.columns.split(",").map((name) => el("th", { role: "columnheader", scope: "col" }, name));
+  table.append(el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...columns)), el("tbody", { role: "rowgroup" }));
+}
+
 function span(ms) {
   const s = Math.max(0, ms) / 1000;
   if (s < 1) return `${Math.round(s * 1000)} ms`;
@@ -41,7 +46,7 @@ const room = (host) => Math.max(200, Math.floor(host.clientWidth - 2 * parseFloa
 
 function draw() {
   const { stats } = view;
-  document.title = `${stats.name}: ${stats.role === "none" ? "no leader" : "led by " + stats.leader_pid}`;
+  document.title = `${stats.name}: ${stats.role === "none" ? "no leader" : "led by " + stats.leader_pid}${blindSince() ? ", blind" : ""}`;
   put($("name"), stats.name);
   put($("where"), `${stats.address}, seen by pid ${stats.pid}, ${standing(stats)}`);
   $("main").hidden = false;
@@ -74,17 +79,23 @@ function drawTabs() {
   }, `${c.name} (${c.role === "none" ? "no leader" : c.role})`)));
 }
 
+// blindSince is since when the leader has not reached the upstream at all.
+const blindSince = () => (view.past ? undefined : view.name?.leadership.upstream.blind_since);
+
 function drawBanner() {
   const { stats } = view;
   let text = "", bad = true;
   if (view.closed) {
     text = "The client of this process is closed.";
   } else if (stats.role === "none") {
-    text = `Nobody leads now. This process waits: ${stats.waiting || "for a leader"}.` + (stats.keys ? ` It holds ${plural(stats.keys, "key")}, of which ${stats.stale_keys} stale.` : "");
+    text = `Nobody leads now. This process waits: ${(stats.waiting || "for a leader").replace(/^clusterclient: .*?no leader: /, "")}.` + (stats.keys ? ` It holds ${plural(stats.keys, "key")}, of which ${stats.stale_keys} stale.` : "");
   } else if (view.trouble) {
     text = `The leader, pid ${stats.leader_pid}, does not tell more: ${view.trouble}.`;
   } else if (view.name && !view.past && !view.name.leadership.upstream.open) {
     text = `The leader has no upstream: ${view.name.leadership.upstream.trouble}.`;
+  } else if (blindSince()) {
+    text = `The leader has not reached the upstream for ${age(blindSince())}: ${view.name.leadership.upstream.trouble}. ` +
+      `All processes go on with the values that were known last.`;
   } else if (view.keys.stale && !view.past) {
     bad = false;
     text = `The upstream does not vouch for ${view.keys.stale} of ${plural(view.keys.total, "key")}: ${view.name.leadership.upstream.trouble || "no value yet"}.`;
@@ -111,7 +122,8 @@ function drawNow() {
     `${plural(Math.max(0, view.followers - 1), "process follows", "processes follow")}, ${ship.candidates} of which could lead. ` +
     `${plural(ship.upstream.watches, "watch", "watches")} at the upstream ${ship.upstream.watches === 1 ? "serves" : "serve"} ${plural(ship.subscriptions, "subscription")}.`;
   put($("summary"), summary);
-  const blind = !led || ship && !view.past && (!ship.upstream.open || ship.upstream.stale_keys > 0);
+  const dark = led && blindSince();
+  const blind = !led || ship && !view.past && (!ship.upstream.open || ship.upstream.stale_keys > 0 || dark);
   drawCluster(host, room(host), {
     label: summary,
     flows: !view.past && view.rates.length > 0 && view.rates.at(-1).sent > 0,
@@ -119,11 +131,12 @@ function drawNow() {
       kind: blind ? "bad" : "", title: ship?.upstream.trouble || "the config centre or registry",
       lines: [["upstream", ""], !led ? ["nobody is connected", "note"] : !ship ? ["", "small"] :
         !ship.upstream.open ? ["not open", "note"] :
+        dark ? [`not reached for ${age(dark)}`, "note"] :
         blind ? [`${ship.upstream.stale_keys} of ${plural(ship.upstream.watches, "watch", "watches")} silent`, "note"] : [plural(ship.upstream.watches, "watch", "watches"), "small"]],
     },
     leader: led ? {
-      kind: "", title: `${leader.program ?? ""} ${leader.build ?? ""}`,
-      lines: [[`leader, term ${stats.term}`, "role"], [`pid ${leader.pid}`, "mono"],
+      kind: dark ? "blind" : "", title: `${leader.program ?? ""} ${leader.build ?? ""}`,
+      lines: [[`leader, term ${stats.term}${dark ? ", blind" : ""}`, "role"], [`pid ${leader.pid}`, "mono"],
         stats.pid === leader.pid ? ["this process", "here"] : [leader.program ?? "", "small"]],
     } : { kind: "nobody", title: stats.waiting ?? "", lines: [["nobody leads", "note"], [name ? `last: ${name.leader.pid}, term ${name.term}` : "", "small"]] },
     followers: shown.map(followerBox),
@@ -272,7 +285,7 @@ function fillExplanation(tr, k) {
 function chain(e) {
   if (e.trouble) return [`leader: ${e.trouble}`, ...(e.here ? [`pid ${view.stats.pid}: ${valueText(e.here.key)}`] : [])];
   const lines = [
-    `upstream: ${e.watch.state}${e.watch.failures ? `, ${plural(e.watch.failures, "failure")}` : ""}${e.watch.trouble ? `: ${e.watch.trouble}` : ""}`,
+    `upstream: ${e.watch.blind_since ? `not reached by the leader for ${age(e.watch.blind_since)}, ` : ""}${e.watch.state}${e.watch.failures ? `, ${plural(e.watch.failures, "failure")}` : ""}${e.watch.trouble ? `: ${e.watch.trouble}` : ""}`,
     `leader, pid ${e.leader.pid}: ${valueText(e.value)}`,
   ];
   for (const g of e.groups ?? []) lines.push(`group ${g.group}: ${plural(g.members, "member")}, ${g.queued} queued, ${g.held} under way, ${g.dropped} dropped`);
@@ -333,7 +346,7 @@ function drawProcesses() {
 
 function fillProcess(tr, f) {
   tr.className = (f.trouble ? "stale" : "") + (f.own ? " own" : "");
-  put(tr.cells[0], `${f.pid}${f.own ? " leader" : ""}${f.pid === view.stats.pid ? " (this process)" : ""}`);
+  put(tr.cells[0], `${f.pid}${f.own ? (view.past ? " led" : " leader") : ""}${f.pid === view.stats.pid ? " (this process)" : ""}`);
   put(tr.cells[1], `${f.program || "–"}${f.build ? ` ${f.build}` : ""}`);
   put(tr.cells[2], `${age(f.since)} ago`);
   put(tr.cells[3], `${f.keys}${f.holding?.stale_keys ? `, ${f.holding.stale_keys} stale` : ""}`);
