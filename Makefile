@@ -141,7 +141,7 @@ FUZZTIME ?= 30s
 fuzz: ## Fuzz every decoder and the socket, for FUZZTIME (30s) each
 	@rc=0; for t in $$(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z]+' . | sed 's/\/[^/]*:func /:/' | sort -u); do \
 		echo "$@: $${t#*:} in $${t%:*}"; \
-		go test "$${t%:*}" -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || rc=1; \
+		(cd "$${t%:*}" && go test . -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s) || rc=1; \
 	done; exit $$rc
 
 .PHONY: tour

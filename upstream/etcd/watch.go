@@ -109,7 +109,7 @@ func (w *watch) follow(ctx context.Context) error {
 
 func (w *watch) report(events []*clientv3.Event) {
 	for _, e := range events {
-		if e.Kv.ModRevision <= w.revision {
+		if e.Kv.GetModRevision() <= w.revision { // 0 of a change without a key
 			continue
 		}
 		w.advance(e.Kv.ModRevision)
