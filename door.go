@@ -51,6 +51,7 @@ type guest struct {
 	place    *list.Element // among those waiting; nil when inside or gone
 	late     *time.Timer
 	sessions int
+	noted    bool // that it is refused
 	gone     bool
 }
 
@@ -95,13 +96,13 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	if !ok { // from within this process
 		return raw, nil, nil
 	}
-	g := &guest{door: d, conn: a.Conn}
+	g := &guest{door: d, conn: a.Conn, who: peercred.Peer{UID: peercred.Nobody}}
 	d.wait(g)
 	conn, who, err := d.policy.Accept(a.Conn)
 	if err != nil {
-		if g.leaves() {
-			d.refuse(who, err)
-		}
+		d.refuse(g, who, err)
+		gate.Tell(a.Conn, err)
+		g.leaves()
 		return nil, nil, err
 	}
 	d.mu.Lock() // it may be shown out at this moment
@@ -111,10 +112,14 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 }
 
 // refuse counts those who did not get in, but not those who only looked
-// whether somebody listens.
-func (d *door) refuse(who peercred.Peer, err error) {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, peercred.ErrGone) {
-		d.refusals.note(who, err)
+// whether somebody listens, nor those who were shown out.
+func (d *door) refuse(g *guest, who peercred.Peer, err error) {
+	d.mu.Lock()
+	waits := g.place != nil
+	g.noted = waits
+	d.mu.Unlock()
+	if waits && !errors.Is(err, io.EOF) && !errors.Is(err, peercred.ErrGone) {
+		d.refusals.note(who, g.conn.RemoteAddr(), err)
 	}
 }
 
@@ -137,13 +142,22 @@ func (d *door) wait(g *guest) {
 
 func (d *door) showOut(g *guest, why string) {
 	d.mu.Lock()
-	waits, who := g.place != nil, g.who
+	waits, noted, who := g.place != nil, g.noted, g.who
 	g.unplaceLocked()
 	d.mu.Unlock()
-	if waits {
+	switch {
+	case !waits:
+		return
+	case noted: // it is being told
 		_ = g.conn.Close()
-		d.refusals.note(who, errors.New(why))
+		return
 	}
+	if !who.Told() { // it has not come so far
+		_, who, _ = peercred.Of(g.conn)
+	}
+	from := g.conn.RemoteAddr()
+	_ = g.conn.Close()
+	d.refusals.note(who, from, errors.New(why))
 }
 
 func (g *guest) unplaceLocked() {
@@ -154,15 +168,12 @@ func (g *guest) unplaceLocked() {
 	}
 }
 
-// leaves is called when the connection is closed. It reports whether the guest
-// was still waiting, and not shown out before.
-func (g *guest) leaves() (waited bool) {
+// leaves is called when the connection is closed.
+func (g *guest) leaves() {
 	g.door.mu.Lock()
 	defer g.door.mu.Unlock()
-	waited = g.place != nil
 	g.gone = true
 	g.unplaceLocked()
-	return waited
 }
 
 // enters begins a session of a guest that has said hello. It corrects what
@@ -242,7 +253,7 @@ type guestConn struct {
 }
 
 func (c *guestConn) Close() error {
-	_ = c.g.leaves()
+	c.g.leaves()
 	return c.Conn.Close()
 }
 

@@ -3,6 +3,7 @@ package clusterclient_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -62,6 +63,28 @@ func TestAnotherUserCannotJoin(t *testing.T) {
 		require.Contains(t, log.String(), "uid=12345")
 		require.Contains(t, log.String(), "times=5")
 		mustYield(t, mustSubscribe(t, cluster.Start(), "k"), "v")
+	})
+}
+
+// However many come, what is kept and logged of them has an end.
+func TestRefusalsOfMany(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+		const peers, toldApart = 150, 64
+		var log bytes.Buffer
+		leads := cluster.Start(logged(&log))
+		for range 2 {
+			for i := range peers {
+				_, err := cluster.TryStartAs(stranger+i, clustertest.Name, clusterclient.WithPeers(os.Geteuid()), asFollower)
+				require.ErrorIs(t, err, clusterclient.ErrPeerRefused)
+			}
+		}
+		require.EqualValues(t, 2*peers, leads.Status().Refused)
+		require.Equal(t, toldApart+1, strings.Count(log.String(), "peer refused"), "lines")
+
+		time.Sleep(time.Minute)
+		_, err := cluster.TryStartAs(stranger+peers, clustertest.Name, clusterclient.WithPeers(os.Geteuid()), asFollower)
+		require.ErrorIs(t, err, clusterclient.ErrPeerRefused)
+		require.Contains(t, log.String(), fmt.Sprint("uid=", stranger+peers), "one that came when the others were gone")
 	})
 }
 

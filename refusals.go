@@ -1,6 +1,8 @@
 package clusterclient
 
 import (
+	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,52 +15,124 @@ const (
 	// refusalLogEvery is how often the refusal of one peer is logged.
 	refusalLogEvery = time.Minute
 
-	// maxRefusalPeers is how many peers are told apart. They are users, or
-	// processes of which the system tells, so there are few.
-	maxRefusalPeers = 256
+	// maxRefusalPeers is how many peers are told apart. All others are one.
+	maxRefusalPeers = 64
+
+	// refusalLookEvery is how often, at most, all processes are looked at for
+	// one that was refused. That takes milliseconds, and whoever is refused may
+	// come as often as he likes.
+	refusalLookEvery = time.Second
 )
 
 // refusals counts those who were not let in. It logs each peer once a minute,
-// however often it comes.
+// however often it comes: a process where the system tells which, else a user
+// at an address.
 type refusals struct {
 	log hclog.Logger
 
-	mu    sync.Mutex // guards what follows
-	total uint64
-	peers map[int]*refusedPeer // by uid
+	mu     sync.Mutex // guards what follows
+	total  uint64
+	peers  map[refusedKey]*refusedPeer
+	looked time.Time        // when all processes were looked at
+	last   peercred.Process // that was found
 }
 
-// A refusedPeer is a user whose processes were not let in.
+// A refusedKey tells peers apart, a later process with the same pid too. The
+// zero key is all those that there are too many of.
+type refusedKey struct {
+	uid, pid int
+	started  uint64
+	host     string // of a process that is not known
+}
+
+// A refusedPeer is one that was not let in.
 type refusedPeer struct {
 	logged time.Time
 	since  int // refusals since then
 }
 
-// note counts a refusal of who.
-func (r *refusals) note(who peercred.Peer, why error) {
-	now := time.Now()
-	r.mu.Lock()
-	r.total++
-	p := r.peerLocked(who.UID, now)
-	p.since++
-	times := p.since
-	due := p.logged.IsZero() || now.Sub(p.logged) >= refusalLogEvery
-	if due {
-		p.logged, p.since = now, 0
+// note counts a refusal of who, who connected from an address.
+func (r *refusals) note(who peercred.Peer, from net.Addr, why error) {
+	process := r.find(who)
+	key := refusedKey{uid: who.UID, pid: process.PID, started: process.Started}
+	if process.PID == 0 {
+		key.host = hostOf(from)
 	}
-	r.mu.Unlock()
-	if due {
-		r.log.Warn("peer refused", "uid", who.UID, "pid", who.Process(0).PID, "reason", why, "times", times)
+	if times, due := r.count(key); due {
+		r.log.Warn("peer refused", "uid", uidText(who.UID), "pid", process.PID, "program", process.Program, "from", from.String(), "reason", why, "times", times)
 	}
 }
 
-// peerLocked returns what is noted of a user, and forgets users that have not
-// come for a while when there are too many.
-func (r *refusals) peerLocked(uid int, now time.Time) *refusedPeer {
-	if r.peers == nil {
-		r.peers = make(map[int]*refusedPeer)
+func uidText(uid int) string {
+	if uid == peercred.Nobody {
+		return "unknown"
 	}
-	if p := r.peers[uid]; p != nil {
+	return strconv.Itoa(uid)
+}
+
+// hostOf is what one who connects again has in common with himself.
+func hostOf(from net.Addr) string {
+	if host, _, err := net.SplitHostPort(from.String()); err == nil {
+		return host
+	}
+	return from.Network()
+}
+
+// find tells which process was refused. One that comes again and again, most
+// likely the one before, is cheap to find; others are not looked for too often.
+func (r *refusals) find(who peercred.Peer) peercred.Process {
+	r.mu.Lock()
+	last := r.last.PID
+	r.mu.Unlock()
+	process, ok := who.ProcessIf(last)
+	if !ok && r.mayLook() {
+		process = who.Process(0)
+		ok = process.PID != 0
+	}
+	if !ok {
+		return peercred.Process{}
+	}
+	r.mu.Lock()
+	r.last = process
+	r.mu.Unlock()
+	return process
+}
+
+func (r *refusals) mayLook() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if !r.looked.IsZero() && now.Sub(r.looked) < refusalLookEvery {
+		return false
+	}
+	r.looked = now
+	return true
+}
+
+// count counts a refusal. Those of one peer that are not logged are counted in
+// the next line of it.
+func (r *refusals) count(key refusedKey) (times int, due bool) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total++
+	p := r.peerLocked(key, now)
+	p.since++
+	if !p.logged.IsZero() && now.Sub(p.logged) < refusalLogEvery {
+		return 0, false
+	}
+	times = p.since
+	p.logged, p.since = now, 0
+	return times, true
+}
+
+// peerLocked returns what is noted of a peer, and forgets those that have not
+// come for a while when there are too many.
+func (r *refusals) peerLocked(key refusedKey, now time.Time) *refusedPeer {
+	if r.peers == nil {
+		r.peers = make(map[refusedKey]*refusedPeer)
+	}
+	if p := r.peers[key]; p != nil {
 		return p
 	}
 	if len(r.peers) >= maxRefusalPeers {
@@ -69,18 +143,18 @@ func (r *refusals) peerLocked(uid int, now time.Time) *refusedPeer {
 		}
 	}
 	if len(r.peers) >= maxRefusalPeers {
-		uid = peercred.Nobody // all the others are one
+		key = refusedKey{}
 	}
-	p := r.peers[uid]
+	p := r.peers[key]
 	if p == nil {
 		p = &refusedPeer{}
-		r.peers[uid] = p
+		r.peers[key] = p
 	}
 	return p
 }
 
-// count returns how many refusals there have been.
-func (r *refusals) count() uint64 {
+// all returns how many refusals there have been.
+func (r *refusals) all() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.total

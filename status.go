@@ -234,7 +234,7 @@ func (c *Client) fill(st *Status, l *leadership) {
 	stats := l.Stats()
 	st.Term = stats.Term
 	st.OnewayFailed = stats.OnewayFailed
-	st.Refused = c.refusals.count()
+	st.Refused = c.refusals.all()
 	st.OwnsPort = l.owns()
 	st.Upstream = UpstreamStatus{
 		Open: stats.Absent == "", Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: cmp.Or(stats.Absent, stats.StaleReason),

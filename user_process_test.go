@@ -3,6 +3,7 @@
 package clusterclient_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
@@ -125,4 +127,37 @@ func TestProcessRuntimeDirOfAnotherUser(t *testing.T) {
 		e := intruder.Do(command{Op: op, Data: ours})
 		require.Contains(t, e.Err, "permitted", op)
 	}
+}
+
+// Each process that is refused is logged, once, and told from others of its
+// user.
+func TestProcessRefusedAreToldApart(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("the system does not tell which process has a socket")
+	}
+	w := processtest.New(t)
+	book := new(logbook)
+	leads := realClient(t, w.Port, clustertest.NewUpstream(), clusterclient.WithSecret(someSecret),
+		clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir), book.option())
+	create := w.Creation()
+	create.Policy = clusterclient.FollowerOnly // and no secret
+	tries := 0
+	for range 2 {
+		c := w.Spawn()
+		pid := fmt.Sprint("pid=", c.PID)
+		for {
+			e := c.Do(create)
+			require.Contains(t, e.Is, "refused", e.Err)
+			tries++
+			require.Less(t, tries, 1000, "not found out: %q", book.with("refused"))
+			if len(book.with(pid)) > 0 { // not all are looked for
+				break
+			}
+		}
+		require.Contains(t, c.Do(create).Is, "refused")
+		tries++
+		require.Len(t, book.with(pid), 1)
+	}
+	require.LessOrEqual(t, len(book.with("peer refused")), 3, "one line is for those of which it is not known who they are")
+	require.EqualValues(t, tries, leads.Status().Refused)
 }

@@ -18,21 +18,15 @@ const lingerTime = 200 * time.Millisecond
 
 // Accept is the gate at the accepting end. It returns a connection whose next
 // bytes are those of HTTP/2, and who is at its other end. The caller bounds the
-// time that it takes by a deadline of conn, and closes conn when it fails: a
-// [Refusal] has been told to the other end by then.
+// time that it takes by a deadline of conn. When it fails the caller tells the
+// other end why, see [Tell], and closes conn.
 func (p *Policy) Accept(conn net.Conn) (net.Conn, peercred.Peer, error) {
 	v, err := p.look(conn)
-	if err == nil {
-		var through net.Conn
-		through, err = p.passAccepted(conn, v)
-		if err == nil {
-			return through, v.peer, nil
-		}
+	if err != nil {
+		return nil, v.peer, err
 	}
-	if r, ok := errors.AsType[*Refusal](err); ok {
-		tell(conn, r)
-	}
-	return nil, v.peer, err
+	through, err := p.passAccepted(conn, v)
+	return through, v.peer, err
 }
 
 func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
@@ -151,9 +145,14 @@ func (r *replayed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// tell lets the other end know why, and gives it a moment to read that: what
-// has not been read when a connection is closed can destroy what was written.
-func tell(conn net.Conn, r *Refusal) {
+// Tell lets the other end know why it is refused, if err says so, and gives it a
+// moment to read that: what has not been read when a connection is closed can
+// destroy what was written. Who it is can best be found out before.
+func Tell(conn net.Conn, err error) {
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok {
+		return
+	}
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	if _, err := conn.Write(r.encode()); err != nil {
 		return

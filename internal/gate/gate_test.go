@@ -53,6 +53,7 @@ func meet(t *testing.T, dials, accepts *Policy, uids ...int) (ends [2]net.Conn, 
 		_ = a.SetDeadline(time.Now().Add(3 * time.Second))
 		through, _, err := accepts.Accept(a)
 		if err != nil {
+			Tell(a, err)
 			_ = a.Close()
 		} else {
 			_ = a.SetDeadline(time.Time{})
@@ -238,6 +239,7 @@ func TestProofIsOfOneAddress(t *testing.T) {
 		if err == nil {
 			defer func() { _ = conn.Close() }()
 			_, _, err = p.Accept(conn)
+			Tell(conn, err)
 		}
 		accepted <- err
 	}()
