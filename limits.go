@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/gate"
 	"github.com/clusterclient/clusterclient/internal/wire"
 )
 
@@ -18,6 +19,13 @@ type Limits struct {
 	// Unauthenticated is how many connections may be about to say hello; the
 	// default is 256. With one more, the one that came first is closed.
 	Unauthenticated int
+
+	// TLSHandshake is how many bytes are read of whoever connects, with
+	// [WithTLS], before his certificate is found good; the default is 12 KiB,
+	// which is more than a chain of three certificates for RSA keys of 4096 bits
+	// takes. It cannot be less than 4 KiB. [Create] fails if the certificates
+	// that this process has to show do not fit.
+	TLSHandshake int
 
 	// Sessions is how many sessions one process may have; the default is
 	// 1024. A client needs one for each cluster. One more is refused with
@@ -51,6 +59,7 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		Handshake:       cmp.Or(l.Handshake, 5*time.Second),
 		Unauthenticated: cmp.Or(l.Unauthenticated, 256),
+		TLSHandshake:    cmp.Or(l.TLSHandshake, gate.DefaultHandshakeRoom),
 		Sessions:        cmp.Or(l.Sessions, 1024),
 		Subscriptions:   cmp.Or(l.Subscriptions, 262144),
 		Calls:           cmp.Or(l.Calls, 16384),
@@ -64,12 +73,15 @@ func (l Limits) check() error {
 		return fmt.Errorf("WithLimits was given a Handshake of %v; it must be positive", l.Handshake)
 	}
 	for name, n := range map[string]int{
-		"Unauthenticated": l.Unauthenticated, "Sessions": l.Sessions, "Subscriptions": l.Subscriptions,
+		"Unauthenticated": l.Unauthenticated, "TLSHandshake": l.TLSHandshake, "Sessions": l.Sessions, "Subscriptions": l.Subscriptions,
 		"Calls": l.Calls, "Message": l.Message, "Key": l.Key,
 	} {
 		if n < 0 {
 			return fmt.Errorf("WithLimits was given %s %d; it must be positive", name, n)
 		}
+	}
+	if l.TLSHandshake != 0 && l.TLSHandshake < gate.LeastHandshakeRoom {
+		return fmt.Errorf("WithLimits was given a TLSHandshake of %d bytes; %d are the least", l.TLSHandshake, gate.LeastHandshakeRoom)
 	}
 	if l.Message > wire.MaxMessage {
 		return fmt.Errorf("WithLimits was given a Message of %d bytes, more than %d are not possible", l.Message, wire.MaxMessage)

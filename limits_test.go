@@ -74,9 +74,10 @@ func TestLimits(t *testing.T) {
 
 func TestLimitsThatMakeNoSense(t *testing.T) {
 	for want, l := range map[string]clusterclient.Limits{
-		"Handshake of -1s":    {Handshake: -time.Second},
-		"Sessions -1":         {Sessions: -1},
-		"Message of 67108865": {Message: 64<<20 + 1},
+		"Handshake of -1s":     {Handshake: -time.Second},
+		"Sessions -1":          {Sessions: -1},
+		"Message of 67108865":  {Message: 64<<20 + 1},
+		"TLSHandshake of 4095": {TLSHandshake: 4095},
 	} {
 		_, err := clusterclient.Create("test", 0, clusterclient.WithLimits(l))
 		require.ErrorIs(t, err, clusterclient.ErrInvalid)

@@ -61,13 +61,28 @@ func (o *options) checkPeers() error {
 	case o.tls.InsecureSkipVerify:
 		return errors.New("WithTLS was given InsecureSkipVerify: whoever listens would be believed")
 	}
+	return o.checkCertificates()
+}
+
+// checkCertificates returns an error for a certificate that a leader with the
+// limits of this process would not read to its end.
+func (o *options) checkCertificates() error {
+	for _, cert := range o.tls.Certificates {
+		size := 0
+		for _, der := range cert.Certificate {
+			size += len(der)
+		}
+		if room := o.limits.withDefaults().TLSHandshake; !gate.FitsHandshake(size, room) {
+			return fmt.Errorf("WithTLS was given certificates of %d bytes; they do not fit in the %d bytes of Limits.TLSHandshake, which all processes can raise", size, room)
+		}
+	}
 	return nil
 }
 
 func newPolicy(c *Client) *gate.Policy {
 	_, ours := c.opts.network.(loopback)
 	return &gate.Policy{
-		Instance: c.instance, Host: c.opts.host, Users: c.opts.peers, Secret: c.opts.secret, TLS: c.opts.tls,
+		Instance: c.instance, Host: c.opts.host, Users: c.opts.peers, Secret: c.opts.secret, TLS: c.opts.tls, HandshakeRoom: c.opts.limits.TLSHandshake,
 		UserSecret: func() ([]byte, error) {
 			dir, err := c.shared.open()
 			if err != nil {

@@ -18,9 +18,10 @@ const (
 	// maxRefusalPeers is how many peers are told apart. All others are one.
 	maxRefusalPeers = 64
 
-	// refusalLookEvery is how often, at most, all processes are looked at for
-	// one that was refused. That takes milliseconds, and whoever is refused may
-	// come as often as he likes.
+	// Processes are looked at for one that was refused maxRefusalLooks times at
+	// once, and then every refusalLookEvery. That takes milliseconds, and
+	// whoever is refused may come as often as he likes.
+	maxRefusalLooks  = 10
 	refusalLookEvery = time.Second
 )
 
@@ -30,11 +31,12 @@ const (
 type refusals struct {
 	log hclog.Logger
 
-	mu     sync.Mutex // guards what follows
-	total  uint64
-	peers  map[refusedKey]*refusedPeer
-	looked time.Time        // when all processes were looked at
-	last   peercred.Process // that was found
+	mu    sync.Mutex // guards what follows
+	total uint64
+	peers map[refusedKey]*refusedPeer
+	looks int       // for processes, less one for each refusalLookEvery
+	since time.Time // that was last taken off
+	last  int       // pid that was found
 }
 
 // A refusedKey tells peers apart, a later process with the same pid too. The
@@ -78,34 +80,35 @@ func hostOf(from net.Addr) string {
 	return from.Network()
 }
 
-// find tells which process was refused. One that comes again and again, most
-// likely the one before, is cheap to find; others are not looked for too often.
+// find tells which process was refused, if it may be looked for. The one before
+// is looked at first: it has most likely come again.
 func (r *refusals) find(who peercred.Peer) peercred.Process {
-	r.mu.Lock()
-	last := r.last.PID
-	r.mu.Unlock()
-	process, ok := who.ProcessIf(last)
-	if !ok && r.mayLook() {
-		process = who.Process(0)
-		ok = process.PID != 0
+	if who.PID != 0 {
+		return who.Process(0)
 	}
-	if !ok {
+	r.mu.Lock()
+	may := r.mayLookLocked(time.Now())
+	last := r.last
+	r.mu.Unlock()
+	if !may {
 		return peercred.Process{}
 	}
+	process := who.Process(last)
 	r.mu.Lock()
-	r.last = process
+	r.last = process.PID
 	r.mu.Unlock()
 	return process
 }
 
-func (r *refusals) mayLook() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if !r.looked.IsZero() && now.Sub(r.looked) < refusalLookEvery {
+func (r *refusals) mayLookLocked(now time.Time) bool {
+	passed := now.Sub(r.since) / refusalLookEvery
+	if passed > 0 {
+		r.looks, r.since = max(0, r.looks-int(min(passed, maxRefusalLooks))), now
+	}
+	if r.looks == maxRefusalLooks {
 		return false
 	}
-	r.looked = now
+	r.looks++
 	return true
 }
 

@@ -2,6 +2,7 @@ package clusterclient_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -60,5 +61,35 @@ func TestTLSWithSecret(t *testing.T) {
 		_, err := cluster.TryStart(clustertest.Name, tlsOpt, clusterclient.WithMaxWait(time.Minute))
 		require.ErrorIs(t, err, clusterclient.ErrPeerRefused)
 		require.ErrorContains(t, err, "certificate is valid for another, not cluster")
+	})
+}
+
+// A chain of certificates that the leader would not read to its end is found at
+// Create, where the limits are the same; else the leader refuses it.
+func TestCertificatesThatAreTooLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		ours := newAuthority(t)
+		up.Set("k", "v")
+		config := ours.config(ours, "cluster")
+		chain := &config.Certificates[0].Certificate
+		for size := 0; size < 20_000; size += len(ours.cert.Raw) {
+			*chain = append(*chain, ours.cert.Raw)
+		}
+		long, short := clusterclient.WithTLS(config), clusterclient.WithTLS(ours.config(ours, "cluster"))
+		raised := clusterclient.WithLimits(clusterclient.Limits{TLSHandshake: 32 << 10})
+		_, err := cluster.TryStart(clustertest.Name, long)
+		require.ErrorIs(t, err, clusterclient.ErrInvalid)
+		require.ErrorContains(t, err, "do not fit in the 12288 bytes of Limits.TLSHandshake")
+
+		leads, log := startLogging(cluster, short)
+		_, err = cluster.TryStart(clustertest.Name, long, raised, asFollower, clusterclient.WithMaxWait(time.Minute))
+		require.ErrorIs(t, err, clusterclient.ErrPeerRefused)
+		require.ErrorContains(t, err, "refuses: remote error: tls: record overflow; see the certificates of WithTLS")
+		synctest.Wait() // the other end is told first
+		require.Len(t, log.with("peer refused", "raise Limits.TLSHandshake in all processes"), 1)
+		require.NoError(t, leads.Close())
+
+		cluster.Start(short, raised)
+		mustYield(t, mustSubscribe(t, cluster.Start(long, raised, asFollower), "k"), "v")
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -49,12 +48,12 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 	through := net.Conn(&replayed{Conn: rawio.Wrap(conn), first: first})
 	switch {
 	case p.TLS != nil && first[0] == tlsHandshake:
-		few := &bounded{Conn: through, left: maxTLSHandshake}
+		few := &records{Conn: through, left: p.handshakeRoom()}
 		secure := tls.Server(few, serverTLS(p.TLS))
 		if err := secure.HandshakeContext(context.Background()); err != nil { // the deadline of conn ends it
-			return nil, err
+			return nil, few.explain(err)
 		}
-		few.left = unbounded
+		few.trust()
 		return secure, nil
 	case p.TLS != nil:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not use TLS, and the leader does", Todo: "give all processes WithTLS"}
@@ -66,33 +65,6 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 
 // tlsHandshake is the first byte of a record of that kind.
 const tlsHandshake = 0x16
-
-// A bounded connection is one from which little is read, until somebody is
-// known to be there who may say more.
-type bounded struct {
-	net.Conn
-	left int
-}
-
-const (
-	// maxTLSHandshake has room for a few certificates of each kind. Package tls
-	// would take 256 KiB of anybody, before it looks at them.
-	maxTLSHandshake = 32 << 10
-
-	unbounded = -1
-)
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left == unbounded {
-		return b.Conn.Read(p)
-	}
-	if b.left == 0 {
-		return 0, fmt.Errorf("%w: its TLS handshake has more than %d bytes", ErrStranger, maxTLSHandshake)
-	}
-	n, err := b.Conn.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
 
 // readPreface reads what a peer of ours begins with, and nothing beyond it.
 func readPreface(conn net.Conn) ([]byte, error) {
@@ -117,6 +89,7 @@ func readPreface(conn net.Conn) ([]byte, error) {
 func serverTLS(c *tls.Config) *tls.Config {
 	c = withHTTP2(c)
 	c.ClientAuth = tls.RequireAndVerifyClientCert
+	c.SessionTicketsDisabled = true // connections are made once; a ticket would have the certificates in it
 	if c.ClientCAs == nil {
 		c.ClientCAs = c.RootCAs
 	}
@@ -158,7 +131,19 @@ func Tell(conn net.Conn, err error) {
 		return
 	}
 	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, conn, maxLinger)
+		drain(conn)
+	}
+}
+
+// drain reads what comes, with less room than package io takes for that.
+func drain(conn net.Conn) {
+	var room [256]byte
+	for got := 0; got < maxLinger; {
+		n, err := conn.Read(room[:])
+		if err != nil {
+			return
+		}
+		got += n
 	}
 }
 

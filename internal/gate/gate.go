@@ -39,6 +39,11 @@ type Policy struct {
 	// TLS, if not nil, is what both sides must show certificates for.
 	TLS *tls.Config
 
+	// HandshakeRoom is how many bytes of a TLS handshake are read before the
+	// other end's certificate is found good; 0 stands for
+	// [DefaultHandshakeRoom].
+	HandshakeRoom int
+
 	// UserSecret returns what only processes of this user know. It is proven
 	// where the system does not tell which user is at the other end.
 	UserSecret func() ([]byte, error)

@@ -2,6 +2,8 @@ package gate
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -328,17 +330,25 @@ func FuzzAccept(f *testing.F) {
 	for _, seed := range []string{"", http2Preface, proofMagic, "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01"} {
 		f.Add([]byte(seed), byte(0))
 		f.Add([]byte(seed), byte(3))
+		f.Add([]byte(seed), byte(4))
 	}
+	hello := helloOf(f)
+	f.Add(hello, byte(4))
+	f.Add(append(hello[:len(hello):len(hello)], hello...), byte(4))
+	cert := selfSigned(f)
 	f.Fuzz(func(t *testing.T, said []byte, kind byte) {
 		p := &Policy{Instance: []byte("i"), Vouched: kind&1 == 0, UserSecret: userSecret(secretB)}
 		if kind&2 != 0 {
 			p.Secret = secretA
 		}
+		if kind&4 != 0 {
+			p.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: x509.NewCertPool()}
+		}
 		d, a := pair(t, peercred.Nobody, 0)
 		_, _ = d.Write(said)
 		_ = d.Close()
 		conn, _, err := p.Accept(a)
-		if err == nil && (len(p.Secret) > 0 || !p.Vouched) {
+		if err == nil && (len(p.Secret) > 0 || !p.Vouched || p.TLS != nil) {
 			t.Errorf("let in by %q", said)
 		}
 		if err == nil && string(said[:prefaceSize]) != http2Preface {

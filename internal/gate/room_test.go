@@ -2,8 +2,14 @@ package gate
 
 import (
 	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"math/big"
 	"net"
 	"runtime"
 	"testing"
@@ -80,5 +86,68 @@ func TestHandshakeThatDoesNotEnd(t *testing.T) {
 	_, _, err := (&Policy{TLS: &tls.Config{Certificates: []tls.Certificate{{}}}}).Accept(conn)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, io.EOF)
-	require.LessOrEqual(t, conn.read, maxTLSHandshake+prefaceSize)
+	require.LessOrEqual(t, conn.read, recordHeader+DefaultHandshakeRoom)
+}
+
+// helloOf returns what a client of package tls says first.
+func helloOf(t testing.TB) []byte {
+	t.Helper()
+	says, hears := net.Pipe()
+	go func() {
+		_ = tls.Client(says, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(context.Background()) //nolint:gosec // it only says hello
+	}()
+	room := make([]byte, maxHello)
+	n, err := hears.Read(room)
+	require.NoError(t, err)
+	require.NoError(t, hears.Close())
+	return room[:n]
+}
+
+func selfSigned(t testing.TB) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// What is within the limit passes as it is, however it is cut, and what is
+// beyond it does not.
+func TestRecords(t *testing.T) {
+	record := func(size int) []byte {
+		return append([]byte{22, 3, 3, byte(size >> 8), byte(size)}, bytes.Repeat([]byte{7}, size)...)
+	}
+	first, second := record(maxHello), record(100)
+	for _, step := range []int{1, 4, 5, 6, 512, 1 << 15} {
+		all := append(append([]byte(nil), first...), second...)
+		r := &records{Conn: &speaker{said: bytes.NewReader(append(all, record(1)...))}, left: len(all)}
+		got, err := readSteps(r, step)
+		require.ErrorIs(t, err, errHandshakeRoom)
+		require.Equal(t, append(all, 22, 3, 3, 0xff, 0xff), got, "in steps of %d", step)
+		require.ErrorContains(t, r.explain(err), "Limits.TLSHandshake")
+
+		r = &records{Conn: &speaker{said: bytes.NewReader(append(all, "anything"...))}, left: len(all)}
+		got = make([]byte, len(all))
+		_, err = io.ReadFull(r, got)
+		require.NoError(t, err)
+		r.trust()
+		rest, err := readSteps(r, step)
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, "anything", string(rest))
+	}
+	r := &records{Conn: &speaker{said: bytes.NewReader(record(maxHello + 1))}, left: 1 << 20}
+	_, err := io.ReadAll(r)
+	require.ErrorIs(t, err, errHandshakeRoom, "a hello that is too long")
+}
+
+func readSteps(r io.Reader, step int) (all []byte, err error) {
+	room := make([]byte, step)
+	for err == nil {
+		var n int
+		n, err = r.Read(room)
+		all = append(all, room[:n]...)
+	}
+	return all, err
 }

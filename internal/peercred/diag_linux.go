@@ -13,8 +13,9 @@ import (
 // the number of the protocol.
 const (
 	sockDiagByFamily = 20
-	diagRequestSize  = 56 // struct inet_diag_req_v2
-	diagMessageSize  = 72 // struct inet_diag_msg
+	diagRequestSize  = 56      // struct inet_diag_req_v2
+	diagMessageSize  = 72      // struct inet_diag_msg
+	diagAnswerSize   = 1 << 10 // has room for the attributes that come unasked, too
 	diagTimeout      = time.Second
 )
 
@@ -32,7 +33,7 @@ func diagnose(local, remote netip.AddrPort) (socket, error) {
 	if err := syscall.Sendto(fd, diagRequest(local, remote), 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
 		return socket{}, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	answer := make([]byte, 4096)
+	answer := make([]byte, diagAnswerSize)
 	n, from, err := syscall.Recvfrom(fd, answer, 0)
 	if err != nil {
 		return socket{}, fmt.Errorf("%w: %w", ErrUnknown, err)

@@ -16,6 +16,3 @@ func Listener(netip.AddrPort) (Peer, error) { return Peer{UID: Nobody}, ErrUnkno
 
 // Process knows no process: there is no portable way to ask.
 func (p Peer) Process(int) Process { return Process{PID: p.PID} }
-
-// ProcessIf knows the process only of a peer that was told with it.
-func (p Peer) ProcessIf(int) (Process, bool) { return Process{PID: p.PID}, p.PID != 0 }

@@ -13,11 +13,15 @@ import (
 // does not depend on the hint. It finds none that is another user's, unless
 // this process is privileged, or in another pid namespace.
 func (p Peer) Process(hint int) Process {
-	if found, ok := p.ProcessIf(hint); ok {
+	if p.PID != 0 {
+		found, _ := processOf(p.PID, 0)
 		return found
 	}
 	if p.inode == 0 {
 		return Process{}
+	}
+	if found, ok := processOf(hint, p.inode); ok {
+		return found
 	}
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -30,20 +34,6 @@ func (p Peer) Process(hint int) Process {
 		}
 	}
 	return Process{}
-}
-
-// ProcessIf finds the process that holds the peer's socket if the system has
-// told it along with the user, or if it is the one called hint. It looks at no
-// other.
-func (p Peer) ProcessIf(hint int) (Process, bool) {
-	switch {
-	case p.PID != 0:
-		found, _ := processOf(p.PID, 0)
-		return found, true
-	case p.inode == 0 || hint == 0:
-		return Process{}, false
-	}
-	return processOf(hint, p.inode)
 }
 
 // processOf describes a process if it holds the socket. Inode 0 stands for one

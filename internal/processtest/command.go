@@ -35,6 +35,8 @@ type Command struct {
 	PerSecond  int      `json:"per_second,omitempty"` // bytes that it takes from its leader; 0 for as many as there are
 	Address    string   `json:"address,omitempty"`    // the one of 127.0.0.1 if empty
 
+	Times int `json:"times,omitempty"` // how many strangers connect
+
 	Key     string        `json:"key,omitempty"`
 	Group   string        `json:"group,omitempty"`
 	Data    string        `json:"data,omitempty"`

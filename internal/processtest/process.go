@@ -105,6 +105,8 @@ func (p *childProcess) do(c Command, e *Event) error {
 		return p.create(c)
 	case "listen":
 		return p.listen(c)
+	case "strange":
+		return p.strange(c)
 	case "end": // a subscription, registration or loop
 		return p.take(c.Tag)()
 	case "close all, when terminated":

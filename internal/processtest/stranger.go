@@ -1,9 +1,21 @@
 package processtest
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
+	"sync"
+	"time"
 )
 
 // listen is somebody else's server on the port, of the kind that c.Data says.
@@ -35,4 +47,77 @@ var strangers = map[string]func(net.Conn){
 		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request")
 		_ = conn.Close()
 	},
+}
+
+// strange connects to the port, c.Times at once. Each connection says what
+// c.Data is in hexadecimal digits or, if there is c.Method, what that says. They
+// stay until c.Tag ends.
+func (p *childProcess) strange(c Command) error {
+	say, err := saying(c)
+	if err != nil {
+		return err
+	}
+	var conns []net.Conn
+	p.keep(c.Tag, func() error {
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+		return nil
+	})
+	var all sync.WaitGroup
+	for range c.Times {
+		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", c.Port)) //nolint:noctx // it does not block
+		if err != nil {
+			return err
+		}
+		conns = append(conns, conn)
+		all.Go(func() { say(conn) })
+	}
+	all.Wait()
+	return nil
+}
+
+func saying(c Command) (func(net.Conn), error) {
+	switch c.Method {
+	case "":
+		text, err := hex.DecodeString(c.Data)
+		return func(conn net.Conn) { _, _ = conn.Write(text) }, err
+	case "hello": // of TLS
+		return func(conn net.Conn) { _ = tls.Client(halfDeaf{conn}, &tls.Config{InsecureSkipVerify: true}).Handshake() }, nil //nolint:gosec,noctx // a stranger
+	case "certificate":
+		cert, err := selfSigned(len(c.Data))
+		return func(conn net.Conn) {
+			_ = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}).Handshake() //nolint:gosec,noctx // a stranger
+		}, err
+	}
+	return nil, fmt.Errorf("no stranger says %q", c.Method)
+}
+
+// halfDeaf is a connection whose end hears nothing and says nothing more.
+type halfDeaf struct{ net.Conn }
+
+func (halfDeaf) Read([]byte) (int, error) { return 0, errors.New("does not listen") }
+
+// Write does not tell that the end is deaf.
+func (d halfDeaf) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == 21 { // an alert
+		return len(p), nil
+	}
+	return d.Conn.Write(p)
+}
+
+// selfSigned returns a certificate that nobody has a reason to believe, with so
+// much in it that nobody needs.
+func selfSigned(size int) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "stranger"}, NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		ExtraExtensions: []pkix.Extension{{Id: []int{1, 3, 6, 1, 4, 1, 99999}, Value: bytes.Repeat([]byte{5}, size)}},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }

@@ -1,0 +1,118 @@
+//go:build linux && !race
+
+package clusterclient_test
+
+import (
+	"encoding/hex"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/processtest"
+)
+
+// A strange approach is what somebody says who is not let in.
+type approach struct {
+	name   string
+	opts   []clusterclient.Option // of the leader
+	say    string
+	method string // see processtest
+	user   int
+	waits  bool // to go on, and is not refused so far
+
+	most, held uint64 // bytes that the leader allocates, and holds while that one waits
+}
+
+const (
+	few       = 16 << 10 // bytes, the stack of a goroutine among them
+	handshake = 96 << 10
+)
+
+func approaches(t *testing.T) []approach {
+	ours := newAuthority(t)
+	tlsOpt := clusterclient.WithTLS(ours.config(ours, "cluster"))
+	plain, secret := []clusterclient.Option{}, []clusterclient.Option{clusterclient.WithSecret(someSecret)}
+	withTLS, withBoth := []clusterclient.Option{tlsOpt}, []clusterclient.Option{tlsOpt, secret[0]}
+	proof := "CLUSTERCLIENT-PROOF1\r\n\r\n\x01" + strings.Repeat("n", 48)
+	hello := func(record, body int) string {
+		return string([]byte{22, 3, 1, byte(record >> 8), byte(record), 1, 0, 0xf0, 0}) + strings.Repeat("h", body)
+	}
+	return []approach{
+		{name: "silence", opts: plain, waits: true, most: few, held: few},
+		{name: "half a preface", opts: plain, say: http2Preface[:20], waits: true, most: few, held: few},
+		{name: "another user", opts: plain, say: http2Preface, user: stranger, most: few},
+		{name: "strange bytes", opts: secret, say: "GET / HTTP/1.1", most: few},
+		{name: "half a proof", opts: secret, say: proof, waits: true, most: few, held: few},
+		{name: "a wrong proof", opts: secret, say: proof + strings.Repeat("m", 32), most: few},
+		{name: "no proof", opts: secret, say: http2Preface, most: few},
+		{name: "TLS without a proof", opts: withBoth, method: "hello", most: few},
+		{name: "half a hello", opts: withTLS, say: hello(4000, 3000), waits: true, most: few, held: few},
+		{name: "a hello that is too long", opts: withTLS, say: hello(1<<14, 1<<14), most: few},
+		{name: "a whole hello", opts: withTLS, method: "hello", waits: true, most: handshake, held: handshake / 2},
+		{name: "a strange certificate", opts: withTLS, method: "certificate", most: handshake},
+		{name: "a long one", opts: withTLS, method: "certificate", say: strings.Repeat("x", 8000), most: handshake},
+		{name: "one that is too long", opts: withTLS, method: "certificate", say: strings.Repeat("x", 40000), most: handshake},
+	}
+}
+
+// Whoever is not let in makes the leader allocate little, and hold less, however
+// he tries. With TLS alone it is what a handshake takes.
+func TestProcessAllocsOfStrangers(t *testing.T) {
+	for _, a := range approaches(t) {
+		t.Run(a.name, func(t *testing.T) {
+			if a.user != 0 {
+				needsRoot(t)
+			}
+			w := processtest.New(t)
+			leads := realClient(t, w.Port, clustertest.NewUpstream(), append(a.opts,
+				clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir), clusterclient.WithLimits(clusterclient.Limits{Handshake: time.Minute}))...)
+			strangers := w.Spawn()
+			if a.user != 0 {
+				strangers = w.SpawnUser(a.user)
+			}
+			_, _ = a.visit(t, w, leads, strangers) // fills the pools, and looks for the process
+			most, held := a.visit(t, w, leads, strangers)
+			t.Logf("allocates %d bytes, holds %d", most, held)
+			require.Less(t, most, int64(a.most), "bytes allocated for each")
+			if a.waits {
+				require.Less(t, held, int64(a.held), "bytes held for each")
+			}
+		})
+	}
+}
+
+// visit has a hundred strangers come at once, and go.
+func (a approach) visit(t *testing.T, w *processtest.World, leads *clusterclient.Client, strangers *child) (most, held int64) {
+	const times = 100
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	refused, goroutines := leads.Status().Refused, runtime.NumGoroutine()
+	say := a.say
+	if a.method == "" {
+		say = hex.EncodeToString([]byte(say))
+	}
+	strangers.Must(command{Op: "strange", Port: w.Port, Times: times, Data: say, Method: a.method, Tag: "strangers"})
+	awaited := func() bool {
+		if a.waits {
+			return runtime.NumGoroutine() >= goroutines+times
+		}
+		return leads.Status().Refused >= refused+times
+	}
+	require.Eventually(t, awaited, time.Minute, time.Millisecond, "those who came")
+	runtime.ReadMemStats(&after)
+	most = int64(after.TotalAlloc-before.TotalAlloc) / times
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	held = (int64(after.HeapAlloc+after.StackInuse) - int64(before.HeapAlloc+before.StackInuse)) / times
+	strangers.Must(command{Op: "end", Tag: "strangers"})
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+times/20 }, time.Minute, time.Millisecond, "those who went")
+	return most, held
+}
