@@ -34,8 +34,8 @@ const (
 )
 
 func approaches(t *testing.T) []approach {
-	ours := newAuthority(t)
-	tlsOpt := clusterclient.WithTLS(ours.config(ours, "cluster"))
+	ours := processtest.NewAuthority(t)
+	tlsOpt := clusterclient.WithTLS(ours.Config(ours, "cluster"))
 	plain, secret := []clusterclient.Option{}, []clusterclient.Option{clusterclient.WithSecret(someSecret)}
 	withTLS, withBoth := []clusterclient.Option{tlsOpt}, []clusterclient.Option{tlsOpt, secret[0]}
 	proof := "CLUSTERCLIENT-PROOF1\r\n\r\n\x01" + strings.Repeat("n", 48)

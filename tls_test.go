@@ -68,14 +68,14 @@ func TestTLSWithSecret(t *testing.T) {
 // Create, where the limits are the same; else the leader refuses it.
 func TestCertificatesThatAreTooLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
-		ours := newAuthority(t)
+		ours := processtest.NewAuthority(t)
 		up.Set("k", "v")
-		config := ours.config(ours, "cluster")
+		config := ours.Config(ours, "cluster")
 		chain := &config.Certificates[0].Certificate
-		for size := 0; size < 20_000; size += len(ours.cert.Raw) {
-			*chain = append(*chain, ours.cert.Raw)
+		for size := 0; size < 20_000; size += len((*chain)[0]) {
+			*chain = append(*chain, (*chain)[0]) // which nobody needs
 		}
-		long, short := clusterclient.WithTLS(config), clusterclient.WithTLS(ours.config(ours, "cluster"))
+		long, short := clusterclient.WithTLS(config), clusterclient.WithTLS(ours.Config(ours, "cluster"))
 		raised := clusterclient.WithLimits(clusterclient.Limits{TLSHandshake: 32 << 10})
 		_, err := cluster.TryStart(clustertest.Name, long)
 		require.ErrorIs(t, err, clusterclient.ErrInvalid)

@@ -39,7 +39,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		var events []*clientv3.Event
 		for _, e := range watch.GetEvents() {
-			events = append(events, (*clientv3.Event)(e))
+			events = append(events, e)
 		}
 		first, last := true, resp.GetHeader().GetRevision()
 		err := etcd.WatchAnswers(t.Context(), &resp, events, func(u leader.Update) {
