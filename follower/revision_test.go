@@ -57,7 +57,8 @@ func TestTwoValuesOfOneRevision(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() {
 					_ = driver.Run(ctx, follower.Link{
-						Stream: s, Welcome: &clusterclientv1.Welcome{Term: 1},
+						Release: func() {},
+						Stream:  s, Welcome: &clusterclientv1.Welcome{Term: 1},
 						Close: func() {}, CloseSend: func() error { return nil }, Term: func(uint64) {},
 					})
 				}()
