@@ -2,6 +2,7 @@ package clusterclient_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -258,15 +259,27 @@ func TestTooLargeValue(t *testing.T) {
 		v, ok := sub.Value()
 		require.True(t, ok && v.Stale, "Value = %v, %v; want a stale one", v, ok)
 		require.ErrorContains(t, v.Reason, "67108865 bytes")
+		require.ErrorIs(t, v.Reason, clusterclient.ErrTooLarge)
+		failing := mustSubscribe(t, e.Client, "k", follower.FailClosed())
+		_, err := failing.Next(t.Context())
+		require.ErrorIs(t, err, clusterclient.ErrStale)
+		require.ErrorIs(t, err, clusterclient.ErrTooLarge, "what FailClosed says")
+		e.Up.FailWatches(errors.New("unreachable"))
+		synctest.Wait()
+		v, _ = sub.Value()
+		require.NotErrorIs(t, v.Reason, clusterclient.ErrTooLarge, "the upstream's state is unknown by now")
 		e.Up.Set("k", "two")
+		e.Up.FailWatches(nil)
 		require.False(t, mustYield(t, sub, "two").Stale)
+		mustYield(t, failing, "two")
 
 		e.Up.Set("never small", string(tooMuch))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := e.Client.Get(ctx, "never small")
+		_, err = e.Client.Get(ctx, "never small")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "67108865 bytes")
+		require.ErrorIs(t, err, clusterclient.ErrTooLarge)
 	})
 }
 

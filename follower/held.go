@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -37,10 +38,10 @@ func (h *held) numbered() bool { return !h.lent && h.revision.Term != 0 }
 // isEmpty reports whether the upstream says that there is nothing.
 func (h *held) isEmpty() bool { return h.deleted || len(h.data) == 0 }
 
-func (h *held) setFreshness(f *clusterclientv1.Freshness) {
+func (h *held) setFreshness(f *clusterclientv1.Freshness, key string) {
 	h.stale, h.since, h.reason = f.GetStale(), f.GetSince(), nil
 	if h.stale {
-		h.reason = errors.New(f.GetReason())
+		h.reason = reasonFrom(f, key)
 	}
 	h.origin, h.pending = uint8(f.GetOrigin()), f.GetPending()
 	if h.origin == 0 { // an older build's
@@ -56,4 +57,13 @@ func (h *held) valueOf(key string) Value {
 	}
 	v.settleOrigin()
 	return v
+}
+
+// reasonFrom returns why the leader says that there is no fresh value of key.
+func reasonFrom(f *clusterclientv1.Freshness, key string) error {
+	reason := errors.New(f.GetReason())
+	if f.GetTooLarge() {
+		return &errs.Error{Code: errs.TooLarge, Op: "watch", Key: key, Cause: reason}
+	}
+	return reason
 }

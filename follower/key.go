@@ -155,7 +155,7 @@ func (k *key) take(l *link, v *wire.Value) {
 		k.rare.trouble = nil
 	}
 	h.revision, h.lent = v.Revision, false
-	h.setFreshness(v.Freshness)
+	h.setFreshness(v.Freshness, k.name)
 	k.countLocked(l)
 	k.wakeLocked()
 }
@@ -165,13 +165,13 @@ func (k *key) takeState(l *link, s *clusterclientv1.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.has {
-		k.rareLocked().trouble = errors.New(s.GetFreshness().GetReason())
+		k.rareLocked().trouble = reasonFrom(s.GetFreshness(), k.name)
 		return
 	}
 	if rev := wire.RevisionFrom(s.GetRevision()); rev.Compare(k.value.revision) > 0 {
 		k.value.revision, k.value.lent = rev, true
 	}
-	k.value.setFreshness(s.GetFreshness())
+	k.value.setFreshness(s.GetFreshness(), k.name)
 	k.told, k.toldIn = l, l.sight.Load().lost
 	k.countLocked(l)
 	k.wakeLocked()

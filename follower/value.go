@@ -41,8 +41,10 @@ type Value struct {
 	Since time.Time
 
 	// Reason is why the value is stale, nil when it is fresh. errors.Is finds
-	// ErrNoLeader in it when the leader is gone, rather than its upstream, and
-	// ErrRejected when [Validate] said no to a newer one.
+	// ErrNoLeader in it when the leader is gone, rather than its upstream,
+	// ErrTooLarge when the upstream has a value that is larger than the leader
+	// takes, 64 MiB by default, and ErrRejected when [Validate] said no to a
+	// newer one.
 	Reason error
 
 	// Origin is where the value comes from.
@@ -112,7 +114,7 @@ func valueFrom(f *clusterclientv1.Value) Value {
 		data: f.GetData(), revision: wire.RevisionFrom(f.GetRevision()),
 		version: string(f.GetVersion()), deleted: f.GetDeleted(),
 	}
-	h.setFreshness(f.GetFreshness())
+	h.setFreshness(f.GetFreshness(), f.GetKey())
 	return h.valueOf(f.GetKey())
 }
 

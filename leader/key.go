@@ -47,6 +47,7 @@ type key struct {
 	stale       bool
 	since       time.Time // of the present state
 	reason      string
+	tooLarge    bool      // why it is stale
 	valueSerial uint64    // counts values
 	stateSerial uint64    // counts changes of any kind
 	changed     time.Time // when the upstream reported the value; zero for one from before
@@ -227,7 +228,7 @@ func (k *key) close() {
 // report takes an update from the upstream.
 func (k *key) report(u Update) {
 	if most := k.l.cfg.Limits.Message; len(u.Data) > most {
-		k.fail(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", len(u.Data), most))
+		k.failTooLarge(len(u.Data), most)
 		return
 	}
 	if u.Deleted {
@@ -273,7 +274,7 @@ func (k *key) report(u Update) {
 	for _, g := range k.groups {
 		g.reportedLocked(news)
 	}
-	k.setStateLocked(false, "", time.Now())
+	k.setStateLocked(false, "", false, time.Now())
 }
 
 // fail notes that the upstream does not vouch for the value any more. It
@@ -281,17 +282,24 @@ func (k *key) report(u Update) {
 func (k *key) fail(reason string) (news bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.failLocked(reason, time.Now())
+	return k.failLocked(reason, false, time.Now())
 }
 
-func (k *key) failLocked(reason string, at time.Time) (news bool) {
+// failTooLarge notes that the upstream has a value that nobody can be told.
+func (k *key) failTooLarge(size, most int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failLocked(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", size, most), true, time.Now())
+}
+
+func (k *key) failLocked(reason string, tooLarge bool, at time.Time) (news bool) {
 	defer k.answerLocked()
 	k.resortLocked()
 	if k.over != nil {
-		return k.over.fail(clean(reason))
+		return k.over.fail(clean(reason), tooLarge)
 	}
 	news = !k.stale || k.reason != reason
-	k.setStateLocked(true, reason, at)
+	k.setStateLocked(true, reason, tooLarge, at)
 	return news
 }
 
@@ -300,7 +308,7 @@ func (k *key) failLocked(reason string, at time.Time) (news bool) {
 func (k *key) lose(reason string, at time.Time) (news bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.vouchedLocked() && k.failLocked(reason, at)
+	return k.vouchedLocked() && k.failLocked(reason, false, at)
 }
 
 // answerLocked answers those who wait for the first word from the upstream.
@@ -312,10 +320,11 @@ func (k *key) answerLocked() {
 	k.waiting = nil
 }
 
-func (k *key) setStateLocked(stale bool, reason string, at time.Time) {
+func (k *key) setStateLocked(stale bool, reason string, tooLarge bool, at time.Time) {
 	if k.stale == stale && k.reason == reason {
 		return
 	}
+	k.tooLarge = tooLarge
 	if k.stale != stale {
 		k.since = at
 	}

@@ -30,7 +30,7 @@ func (k *key) stateLocked() *clusterclientv1.ResponseFrame {
 
 func (k *key) freshnessLocked() *clusterclientv1.Freshness {
 	return &clusterclientv1.Freshness{
-		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard, Origin: k.origin,
+		Stale: k.stale, Since: k.since.UnixNano(), Reason: k.reason, Pending: k.stale && !k.heard, Origin: k.origin, TooLarge: k.tooLarge,
 	}
 }
 

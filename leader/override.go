@@ -24,6 +24,8 @@ type beneath struct {
 	stale   bool
 	since   time.Time
 	reason  string
+
+	tooLarge bool
 }
 
 // Override makes o the value of the key called name, whatever the upstream
@@ -57,9 +59,10 @@ func (l *Leader) Override(name string, o *Override) {
 
 func (k *key) overrideLocked(o *Override) {
 	if k.over == nil {
-		k.over = &beneath{has: k.has, update: k.update, content: k.content, origin: k.origin, stale: k.stale, since: k.since, reason: k.reason}
+		k.over = &beneath{has: k.has, update: k.update, content: k.content, origin: k.origin, stale: k.stale, since: k.since, reason: k.reason, tooLarge: k.tooLarge}
 	}
 	k.stale, k.since, k.reason, k.origin = false, time.Now(), "", clusterclientv1.Origin_ORIGIN_OVERRIDE
+	k.tooLarge = false
 	k.showLocked(Update{Data: o.Data, Version: o.Version}, o.content)
 }
 
@@ -70,7 +73,7 @@ func (k *key) uncoverLocked() {
 		return
 	}
 	k.over = nil
-	k.stale, k.since, k.reason, k.origin = b.stale, b.since, b.reason, b.origin
+	k.stale, k.since, k.reason, k.origin, k.tooLarge = b.stale, b.since, b.reason, b.origin, b.tooLarge
 	if b.has {
 		k.showLocked(b.update, b.content)
 		return
@@ -102,18 +105,18 @@ func (k *key) upstreamsLocked() (has bool, u Update) {
 // take notes what the upstream reports.
 func (b *beneath) take(u Update, content uint64) {
 	if b.stale {
-		b.stale, b.reason, b.since = false, "", time.Now()
+		b.stale, b.reason, b.since, b.tooLarge = false, "", time.Now(), false
 	}
 	b.has, b.update, b.content, b.origin = true, u, content, clusterclientv1.Origin_ORIGIN_UNSPECIFIED
 }
 
 // fail notes that the upstream does not vouch for it. It returns false when
 // that was known.
-func (b *beneath) fail(reason string) (news bool) {
+func (b *beneath) fail(reason string, tooLarge bool) (news bool) {
 	news = !b.stale || b.reason != reason
 	if !b.stale {
 		b.stale, b.since = true, time.Now()
 	}
-	b.reason = reason
+	b.reason, b.tooLarge = reason, tooLarge
 	return news
 }

@@ -145,7 +145,7 @@ func responses() []*clusterclientv1.ResponseFrame {
 		value(&clusterclientv1.Value{}),
 		value(&clusterclientv1.Value{
 			Key: "k", Revision: &clusterclientv1.Revision{Term: 2, Sequence: 1 << 63}, Version: []byte{0xff}, Data: []byte("v"),
-			Freshness: &clusterclientv1.Freshness{Stale: true, Since: -1, Reason: "r", Origin: clusterclientv1.Origin_ORIGIN_SNAPSHOT, Pending: true},
+			Freshness: &clusterclientv1.Freshness{Stale: true, Since: -1, Reason: "r", Origin: clusterclientv1.Origin_ORIGIN_SNAPSHOT, Pending: true, TooLarge: true},
 		}),
 		value(&clusterclientv1.Value{Key: "d", Deleted: true, Freshness: &clusterclientv1.Freshness{Since: 5}}),
 		reply(&clusterclientv1.Reply{}),

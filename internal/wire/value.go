@@ -66,7 +66,7 @@ func (r *Receiver) takeValue(body []byte) error {
 	if fresh == nil {
 		fresh = new(clusterclientv1.Freshness)
 	}
-	fresh.Stale, fresh.Since, fresh.Reason, fresh.Origin, fresh.Pending = false, 0, "", 0, false
+	fresh.Stale, fresh.Since, fresh.Reason, fresh.Origin, fresh.Pending, fresh.TooLarge = false, 0, "", 0, false, false
 	*v = Value{Freshness: fresh, alone: r.alone}
 	if err := v.parse(body); err != nil {
 		return err

@@ -2403,7 +2403,10 @@ type Freshness struct {
 	Origin Origin `protobuf:"varint,4,opt,name=origin,proto3,enum=clusterclient.v1.Origin" json:"origin,omitempty"`
 	// pending is true when it is stale only because the upstream has not been
 	// heard since the leadership began.
-	Pending       bool `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
+	Pending bool `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
+	// too_large is true when it is stale because the upstream's value is larger
+	// than the leader takes.
+	TooLarge      bool `protobuf:"varint,6,opt,name=too_large,json=tooLarge,proto3" json:"too_large,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2469,6 +2472,13 @@ func (x *Freshness) GetOrigin() Origin {
 func (x *Freshness) GetPending() bool {
 	if x != nil {
 		return x.Pending
+	}
+	return false
+}
+
+func (x *Freshness) GetTooLarge() bool {
+	if x != nil {
+		return x.TooLarge
 	}
 	return false
 }
@@ -4584,13 +4594,14 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06leader\x18\x03 \x01(\v2\x16.clusterclient.v1.PeerR\x06leader\":\n" +
 	"\bRevision\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x9b\x01\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\xb8\x01\n" +
 	"\tFreshness\x12\x14\n" +
 	"\x05stale\x18\x01 \x01(\bR\x05stale\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x120\n" +
 	"\x06origin\x18\x04 \x01(\x0e2\x18.clusterclient.v1.OriginR\x06origin\x12\x18\n" +
-	"\apending\x18\x05 \x01(\bR\apending\"\x8a\x01\n" +
+	"\apending\x18\x05 \x01(\bR\apending\x12\x1b\n" +
+	"\ttoo_large\x18\x06 \x01(\bR\btooLarge\"\x8a\x01\n" +
 	"\x04Mark\x126\n" +
 	"\brevision\x18\x01 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\fR\aversion\x12\x18\n" +
