@@ -31,7 +31,7 @@ func fragments() map[string]func(*report) string {
 			column{"64 in flight, /s", loadSome, rate}, column{"512 in flight, /s", loadMany, rate}, column{"4 callers × 512, /s", loadCallers, rate}),
 		"invokerange": byPeer("invoke", "way to call", (*series).span, calls,
 			column{"1 in flight p50, µs", loadOne, "p50"}, column{"512 in flight, /s", loadMany, rate}),
-		"fanout": byPeer("fanout", "way to deliver", (*series).cell, []string{ours, natsPeer, grpcStream},
+		"fanout": byPeer("fanout", "way to deliver", (*series).cell, fanPeers,
 			column{"deliveries per second, as fast as it goes", loadFlat, "deliveries per second"},
 			column{"share delivered, %", loadFlat, "share delivered"}, column{"processor time of one, µs", loadFlat, "processor time per delivery"},
 			column{"of it the sending side's, µs", loadFlat, "processor time per delivery, of the sending side"},

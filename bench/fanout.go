@@ -38,15 +38,27 @@ type fanPeer interface {
 	subscribe(address string, keys int, got func(value []byte)) (stop func() error, err error)
 }
 
-// grpcStream is the name of the peer that encodes for each subscriber.
-const grpcStream = "grpc-go stream"
+// Names of peers. The gRPC stream encodes for each subscriber, and has one
+// reader anyhow.
+const (
+	grpcStream    = "grpc-go stream"
+	oursOneReader = "clusterclient, one reader"
+	natsOneReader = "NATS, one reader"
+)
+
+// fanPeers are in the order in which they take turns.
+var fanPeers = []string{ours, oursOneReader, natsPeer, natsOneReader, grpcStream}
 
 func fanPeerNamed(name string) (fanPeer, error) {
 	switch name {
 	case ours:
 		return clusterFan{}, nil
+	case oursOneReader:
+		return clusterFan{oneReader: true}, nil
 	case natsPeer:
 		return natsFan{}, nil
+	case natsOneReader:
+		return natsFan{oneReader: true}, nil
 	case grpcStream:
 		return grpcFan{}, nil
 	}
@@ -56,7 +68,7 @@ func fanPeerNamed(name string) (fanPeer, error) {
 // fanoutScenario brings values of 1,000 bytes to every subscriber.
 func fanoutScenario(l *lab) error {
 	var sets []*fanSet
-	for _, name := range []string{ours, natsPeer, grpcStream} {
+	for _, name := range fanPeers {
 		s, err := l.startFan(name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -115,8 +127,8 @@ type fanTarget struct {
 func (l *lab) startFan(name string) (*fanSet, error) {
 	at := fanTarget{Peer: name, Keys: l.size.keys, Subscribers: l.size.subscriber}
 	s := &fanSet{name: name}
-	if name == natsPeer {
-		broker, err := l.start("broker", target{Peer: name}, &at.Address)
+	if name == natsPeer || name == natsOneReader {
+		broker, err := l.start("broker", target{Peer: natsPeer}, &at.Address)
 		if err != nil {
 			return nil, err
 		}

@@ -12,8 +12,8 @@ import (
 )
 
 // clusterFan is the library: a subscription, and a goroutine in its Next, for
-// each key.
-type clusterFan struct{}
+// each key, or one reader of all keys.
+type clusterFan struct{ oneReader bool }
 
 func (clusterFan) source(_ string, keys int) (string, func(int, []byte) error, func() error, error) {
 	up := &fanUpstream{sinks: make([]func(leader.Update), keys)}
@@ -24,10 +24,16 @@ func (clusterFan) source(_ string, keys int) (string, func(int, []byte) error, f
 	return c.Status().Address, up.update, c.Close, nil
 }
 
-func (clusterFan) subscribe(address string, keys int, got func([]byte)) (func() error, error) {
+func (f clusterFan) subscribe(address string, keys int, got func([]byte)) (func() error, error) {
 	c, err := follow(address)
 	if err != nil {
 		return nil, err
+	}
+	if f.oneReader {
+		if err := subscribeAll(c, keys, got); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		return c.Close, nil
 	}
 	ready := make(chan error, keys)
 	for k := range keys {
@@ -39,6 +45,31 @@ func (clusterFan) subscribe(address string, keys int, got func([]byte)) (func() 
 		}
 	}
 	return c.Close, nil
+}
+
+// subscribeAll returns with all first values, and reads on until c is closed.
+func subscribeAll(c *clusterclient.Client, keys int, got func([]byte)) error {
+	names := make([]string, keys)
+	for k := range names {
+		names[k] = strconv.Itoa(k)
+	}
+	all, err := c.SubscribeAll(context.Background(), names)
+	if err != nil {
+		return err
+	}
+	for range keys { // nothing is updated before everybody is ready
+		if _, err := all.Next(context.Background()); err != nil {
+			return err
+		}
+	}
+	go func() {
+		for v, err := range all.Values(context.Background()) {
+			if err == nil {
+				got(v.Data)
+			}
+		}
+	}()
+	return nil
 }
 
 // subscribeKey is ready with the first value, and reads on until c is closed.

@@ -12,7 +12,7 @@ import (
 )
 
 // maxProcesses bounds how many children a scenario may have at once.
-const maxProcesses = 80
+const maxProcesses = 100
 
 // A lab is where one scenario runs: it starts processes, and ends them all.
 type lab struct {

@@ -43,6 +43,8 @@ func targets() []goal {
 		{"invoke", loadOne, "p50", oursLocal, "", false, 3},
 		{"fanout", loadFlat, "deliveries per second", ours, natsPeer, true, 1.8},
 		{"fanout", loadFlat, "deliveries per second", ours, grpcStream, true, 2.8},
+		{"fanout", loadFlat, "deliveries per second", oursOneReader, natsOneReader, true, 1.8},
+		{"fanout", loadFlat, "deliveries per second", oursOneReader, grpcStream, true, 2.8},
 		{"fanout", loadPaced, "p99", ours, natsPeer, false, 0.75},
 		{"etcd", loadEtcd, "p99", ours, etcdProxy, false, 0.65},
 		{"etcd", loadEtcd, "processor time", ours, etcdProxy, false, 0.65},
