@@ -35,7 +35,7 @@ func ResignAt(ctx context.Context, name string, port int, force bool, opts ...Op
 	}
 	c := newClient(name, port, o) // which takes no role
 	term, err = c.resignRemote(ctx, force)
-	if force && errors.Is(err, errs.ErrForeignListener) {
+	if _, silent := errors.AsType[*silentError](err); force && (silent || errors.Is(err, errs.ErrForeignListener)) {
 		return c.deposeHung(ctx, err)
 	}
 	return term, err

@@ -41,7 +41,7 @@ func (c *Client) find(ctx context.Context, op string, req *clusterclientv1.Inspe
 	}
 	n, err = c.inspectAt(ctx, c.address, req)
 	if err != nil {
-		return n, c.address, err
+		return n, c.address, c.ownerSilent(op, err)
 	}
 	i := slices.IndexFunc(n.Names, func(have inspect.Name) bool { return have.Name == c.name })
 	switch {
@@ -56,6 +56,19 @@ func (c *Client) find(ctx context.Context, op string, req *clusterclientv1.Inspe
 	n, err = c.inspectAt(ctx, address, req)
 	return n, address, err
 }
+
+// ownerSilent says of a port whose owner does not answer that it is no
+// stranger's, if that is so.
+func (c *Client) ownerSilent(op string, err error) error {
+	owners := c.ownersOfPort()
+	if len(owners) == 0 || !errors.Is(err, errs.ErrForeignListener) {
+		return err
+	}
+	return c.notAnswering(op, owners, &silentError{errors.Unwrap(err)})
+}
+
+// A silentError is what came of asking a process of the cluster that hangs.
+type silentError struct{ error }
 
 // patience returns how long to wait for whoever listens at address.
 func (c *Client) patience(address string) time.Duration {

@@ -38,7 +38,7 @@ func (a *app) options() []clusterclient.Option {
 // discover looks at the port that was asked for, or at all that this user's
 // processes use and the default one.
 func (a *app) discover(ctx context.Context, q inspect.Query) []found {
-	if a.port != 0 || os.Getenv("CLUSTERCLIENT_PORT") != "" {
+	if a.port != 0 {
 		return []found{a.look(ctx, a.port, q)}
 	}
 	ports := a.ports()
@@ -79,9 +79,10 @@ func tidy(all []found) []found {
 	})
 }
 
-// ports returns the ports beside which there is a socket of this user's.
+// ports returns the default port, and those beside which there is a socket
+// of this user's.
 func (a *app) ports() []int {
-	ports := []int{clusterclient.DefaultPort}
+	ports := []int{defaultPort()}
 	dir, err := runtimedir.Open(a.dir)
 	if err != nil {
 		return ports
@@ -94,6 +95,17 @@ func (a *app) ports() []int {
 	}
 	slices.Sort(ports)
 	return ports
+}
+
+// defaultPort is the one of [clusterclient.Create]; 0 leaves it to the library
+// to complain.
+func defaultPort() int {
+	named := os.Getenv("CLUSTERCLIENT_PORT")
+	if named == "" {
+		return clusterclient.DefaultPort
+	}
+	port, _ := strconv.Atoi(named)
+	return port
 }
 
 // portOf returns the port that a socket lies beside.
@@ -111,6 +123,9 @@ type place struct {
 	port int
 	inspect.Name
 }
+
+// hangs reports whether the leader should answer, and does not.
+func (p place) hangs() bool { return p.Leadership == nil && p.Trouble != "" && !p.Refused }
 
 // places returns all names there are, and why others are missing.
 func (a *app) places(ctx context.Context, q inspect.Query) (all []place, troubles []error) {
@@ -135,7 +150,7 @@ func (a *app) wanted(ctx context.Context, q inspect.Query) ([]place, error) {
 	for _, p := range all {
 		told = told || p.Leadership != nil
 		if p.Leadership == nil && (!p.Refused || len(troubles) == 0) { // the owner of the port has said it
-			troubles = append(troubles, fmt.Errorf("%s is %s%s", p.Name.Name, p.State, because(p.Reason+p.Trouble)))
+			troubles = append(troubles, p.silence())
 		}
 	}
 	if !told {
@@ -145,6 +160,14 @@ func (a *app) wanted(ctx context.Context, q inspect.Query) ([]place, error) {
 		a.warn("clusterctl: %v", err)
 	}
 	return all, nil
+}
+
+// silence says why the leader tells nothing.
+func (p place) silence() error {
+	if p.Trouble != "" {
+		return fmt.Errorf("%s is led by %s, which tells nothing: %s", p.Name.Name, peer(known(p.Leader)), p.Trouble)
+	}
+	return fmt.Errorf("%s is %s%s", p.Name.Name, p.State, because(p.Reason))
 }
 
 // each returns what a function finds in the leadership of every name that has

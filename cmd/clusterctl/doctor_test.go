@@ -227,6 +227,7 @@ func anEphemeralPort(t *testing.T, tl *tool, w *processtest.World) []*processtes
 	require.NoError(t, err)
 	require.NoError(t, lis.Close())
 	w.Port = lis.Addr().(*net.TCPAddr).Port
+	tl.port = w.Port
 	return w.Start(1)
 }
 

@@ -15,6 +15,9 @@ func (a *app) explain(ctx context.Context, args []string) error {
 		return err
 	}
 	e, err := clusterclient.Explain(ctx, p.Name.Name, p.port, args[0], a.options()...)
+	if err != nil && p.hangs() {
+		err = fmt.Errorf("%w; clusterctl doctor says what to do", p.silence())
+	}
 	if err != nil {
 		return &exitError{exitNobody, err}
 	}

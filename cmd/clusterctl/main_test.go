@@ -67,6 +67,7 @@ func builder(path string, args ...string) func() (string, error) {
 type tool struct {
 	path string
 	dir  string // runtime directory of the test
+	port int    // that it takes for the default one, which may be in use here
 	user int    // that runs it; 0 is that of the test
 
 	args []string // that doctor is run with, besides
@@ -80,7 +81,7 @@ func begin(t *testing.T) (*tool, *processtest.World) {
 	path, err := programs.tool()
 	require.NoError(t, err)
 	w := processtest.New(t)
-	return &tool{path: path, dir: w.RuntimeDir}, w
+	return &tool{path: path, dir: w.RuntimeDir, port: w.Port}, w
 }
 
 // A result is what one run came to.
@@ -94,7 +95,7 @@ func (tl *tool) run(t *testing.T, args ...string) result {
 	cmd := exec.CommandContext(t.Context(), tl.path, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+tl.dir, "CLUSTERCLIENT_PORT=")
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+tl.dir, "CLUSTERCLIENT_PORT="+strconv.Itoa(tl.port))
 	if tl.user != 0 {
 		become(cmd, tl.user)
 	}

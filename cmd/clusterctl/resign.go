@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -31,11 +30,11 @@ func (a *app) handOver(ctx context.Context, force bool) error {
 		return err
 	}
 	if !a.yes {
-		return usage("%s leads %s in term %d; -yes says that it shall not go on", peer(p.Leader), p.Name.Name, p.Term)
+		return &exitError{exitUsage, fmt.Errorf("%s leads %s in term %d; with -yes that ends", peer(p.Leader), p.Name.Name, p.Term)}
 	}
 	report := resignReport{Name: p.Name.Name, Was: p.Leader}
 	report.Term, err = clusterclient.ResignAt(ctx, p.Name.Name, p.port, force, a.options()...)
-	if !force && errors.Is(err, clusterclient.ErrForeignListener) {
+	if err != nil && !force && p.hangs() {
 		return fmt.Errorf("%w; a leader that hangs cannot be asked: clusterctl depose lets another process take its place, and clusterctl doctor says who is in the way", err)
 	}
 	if err != nil {

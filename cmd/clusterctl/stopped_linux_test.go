@@ -45,6 +45,10 @@ func TestStoppedLeader(t *testing.T) {
 		Renewed: name.Lease.Renewed, Expires: name.Lease.Renewed.Add(patience),
 	}, *name.Lease)
 
+	for _, args := range [][]string{{"keys"}, {"followers"}, {"get", "k"}, {"watch", "k"}, {"explain", "k"}, {"invoke", "once"}, {"publish", "k", "v"}} {
+		require.Contains(t, tl.must(t, exitNobody, append(args, "-timeout", "1s")...).errs, processtest.Name+" is led by pid "+strconv.Itoa(lone.PID), "%v", args)
+	}
+	require.Contains(t, tl.must(t, exitOK, "top", "-n", "1").out, "silent ")
 	require.Contains(t, tl.must(t, exitFailed, "resign", "-yes").errs, "clusterctl depose")
 	for range 2 { // again: nobody leads already
 		require.Contains(t, tl.must(t, exitNobody, "depose", "-yes", "-timeout", "1s").out, "term 1 of pid "+strconv.Itoa(lone.PID)+" has ended")

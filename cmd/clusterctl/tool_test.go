@@ -34,6 +34,9 @@ func TestTool(t *testing.T) {
 		golden(t, w, "status.txt", tl.must(t, exitOK, "status").out, all...)
 		r := decode[statusReport](t, tl, exitOK, "status")
 		require.Len(t, r.Clusters, 1, "the one cluster is found without -port")
+		elsewhere := *tl
+		elsewhere.port = 1
+		require.Len(t, decode[statusReport](t, &elsewhere, exitOK, "status").Clusters, 1, "on a port that is not the default one, too")
 		require.Equal(t, leads.PID, r.Clusters[0].Names[0].Leader.PID)
 	})
 	t.Run("keys", func(t *testing.T) {

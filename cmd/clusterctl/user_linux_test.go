@@ -27,7 +27,7 @@ func (tl *tool) as(t *testing.T, uid int) *tool {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	require.NoError(t, os.Chmod(base, 0o755)) //nolint:gosec // that user has to get there
-	theirs := &tool{path: filepath.Join(base, "clusterctl"), dir: filepath.Join(base, "run")}
+	theirs := &tool{path: filepath.Join(base, "clusterctl"), dir: filepath.Join(base, "run"), port: tl.port}
 	require.NoError(t, exec.CommandContext(t.Context(), "cp", tl.path, theirs.path).Run())
 	require.NoError(t, os.Mkdir(theirs.dir, 0o700))
 	require.NoError(t, os.Chown(theirs.dir, uid, uid))

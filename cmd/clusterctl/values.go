@@ -45,6 +45,9 @@ func (a *app) join(ctx context.Context) (*clusterclient.Client, error) {
 		opts = append(opts, clusterclient.WithFingerprint(identity))
 	}
 	c, err := clusterclient.CreateContext(ctx, p.Name.Name, p.port, opts...)
+	if err != nil && p.hangs() {
+		return nil, &exitError{exitNobody, fmt.Errorf("%w; clusterctl doctor says what to do", p.silence())}
+	}
 	if errors.Is(err, clusterclient.ErrNoLeader) {
 		return nil, &exitError{exitNobody, err}
 	}
