@@ -158,6 +158,9 @@ func TestDoctorFindsAStoppedFollowerFarBehind(t *testing.T) {
 	for i := range 8 {
 		follows.Must(processtest.Command{Op: "subscribe", Key: strconv.Itoa(i), Tag: strconv.Itoa(i), Quiet: true})
 	}
+	until(t, "the leader has heard of the keys", func() bool {
+		return slices.ContainsFunc(leadership(t, tl).Followers, func(f inspect.Follower) bool { return f.PID == follows.PID && f.Keys == 8 })
+	})
 	stop(t, follows)
 	for i := range 8 {
 		w.Centre.Set(strconv.Itoa(i), strings.Repeat("x", 4<<20))
