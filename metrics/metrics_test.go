@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +39,22 @@ func TestDocumented(t *testing.T) {
 		return
 	}
 	require.Equal(t, table.String(), have, "UPDATE=1 writes it anew")
+}
+
+// The alerts, and whatever else the run-book says, are of metrics that there
+// are.
+func TestRunBookNamesMetrics(t *testing.T) {
+	text, err := os.ReadFile(book)
+	require.NoError(t, err)
+	known := make(map[string]bool)
+	for _, m := range metrics.All() {
+		known[m.Name] = true
+	}
+	found := regexp.MustCompile(`\bclusterclient_[a-z_]+`).FindAllString(string(text), -1)
+	require.Greater(t, len(found), len(known))
+	for _, name := range found {
+		require.True(t, known[strings.TrimSuffix(name, "_bucket")], name)
+	}
 }
 
 func TestConventions(t *testing.T) {

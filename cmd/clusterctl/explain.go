@@ -86,7 +86,7 @@ func (a *app) subscriber(s inspect.Subscriber, now time.Time, knee, line string)
 	}
 	behind := "has been sent the newest"
 	if s.Behind > 0 {
-		behind = a.style.set(fmt.Sprintf("%d values behind", s.Behind), poor)
+		behind = a.style.set(values(s.Behind)+" behind", poor)
 	}
 	a.print("   %s     %s%s, %s\n", knee, peer(s.Peer), own, behind)
 	switch {
@@ -101,6 +101,13 @@ func (a *app) subscriber(s inspect.Subscriber, now time.Time, knee, line string)
 	for _, sub := range s.Holding.OfKey {
 		a.print("   %s     %s\n", line, a.style.set(subscription(sub), toneOf(sub)))
 	}
+}
+
+func values(n uint64) string {
+	if n == 1 {
+		return "1 value"
+	}
+	return fmt.Sprintf("%d values", n)
 }
 
 func toneOf(s inspect.Subscription) tone {

@@ -62,13 +62,11 @@ func TestTool(t *testing.T) {
 		e := decode[inspect.Explanation](t, tl, exitOK, "explain", "app/limit")
 		require.Len(t, e.Subscribers, 3)
 		require.Equal(t, inspect.Unwatched, decode[inspect.Explanation](t, tl, exitMissing, "explain", "never asked for").Watch.State)
-		text := tl.must(t, exitOK, "explain", "app/limit").out
-		for _, c := range all {
-			require.Contains(t, text, strconv.Itoa(c.PID))
-		}
+		golden(t, w, "explain.txt", tl.must(t, exitOK, "explain", "app/limit").out, inOrder(t, all, e.Subscribers, func(s inspect.Subscriber) int { return s.PID })...)
 	})
 	t.Run("followers", func(t *testing.T) {
-		golden(t, w, "followers.txt", tl.must(t, exitOK, "followers").out, sortedBySince(t, tl, all)...)
+		listed := decode[followersReport](t, tl, exitOK, "followers").Followers
+		golden(t, w, "followers.txt", tl.must(t, exitOK, "followers").out, inOrder(t, all, listed, func(f namedFollower) int { return f.PID })...)
 	})
 	t.Run("invoke", func(t *testing.T) {
 		require.Contains(t, tl.must(t, exitOK, "invoke", "once", `"call"`).out, strconv.Itoa(leads.PID))
@@ -94,14 +92,12 @@ func TestTool(t *testing.T) {
 	})
 }
 
-// sortedBySince returns the children in the order in which the leader heard of
-// them.
-func sortedBySince(t *testing.T, tl *tool, all []*processtest.Child) []*processtest.Child {
+// inOrder returns the children in the order in which the tool lists them.
+func inOrder[T any](t *testing.T, all []*processtest.Child, listed []T, pid func(T) int) (order []*processtest.Child) {
 	t.Helper()
-	var order []*processtest.Child
-	for _, f := range decode[followersReport](t, tl, exitOK, "followers").Followers {
+	for _, l := range listed {
 		for _, c := range all {
-			if c.PID == f.PID {
+			if c.PID == pid(l) {
 				order = append(order, c)
 			}
 		}
