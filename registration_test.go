@@ -522,3 +522,42 @@ func TestRegistrationThatIsNeverTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// deadly is an upstream whose Register takes effect and kills whoever calls it.
+type deadly struct {
+	leader.Upstream
+	leader.Registrar
+	kill func()
+}
+
+func (u deadly) Register(ctx context.Context, r leader.Registration) error {
+	err := u.Registrar.Register(ctx, r)
+	u.kill()
+	return err
+}
+
+// Deregister is what a dead process cannot do.
+func (u deadly) Deregister(context.Context, leader.Registration) error { return errors.New("dead") }
+
+// TestRegistrationHasWitnesses lets a leader die at the very moment in which the
+// upstream has got a registration of its own. Others know of it by then.
+func TestRegistrationHasWitnesses(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		var first *clustertest.Node
+		first = cluster.Start(clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
+			u, err := up.Open(ctx)
+			return deadly{u, u.(leader.Registrar), func() { first.Kill() }}, err
+		}))
+		next := cluster.Start()
+		stopped := cluster.Start()
+		stopped.Freeze() // it cannot be one, and nobody waits for it for long
+		began := time.Now()
+		_, _ = first.Register(t.Context(), "a", []byte("1"))
+		require.LessOrEqual(t, time.Since(began), time.Second, "time that it took")
+		mustBecome(t, next, clusterclient.RoleLeader)
+		time.Sleep(grace + time.Second)
+		require.Len(t, up.RegistrationHistory(), 2, "what the upstream was told")
+		require.Empty(t, registered(up))
+		stopped.Thaw()
+	})
+}

@@ -164,6 +164,9 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		l.probe(k.Probe)
 	case *clusterclientv1.ResponseFrame_Record:
 		l.f.record(l, k.Record)
+		if id := k.Record.GetConfirm(); id != 0 {
+			l.w.Send(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Noted{Noted: &clusterclientv1.Noted{Id: id}}}, nil)
+		}
 	case *clusterclientv1.ResponseFrame_RecordsTold:
 		l.f.recordsTold(l)
 	case *clusterclientv1.ResponseFrame_Prepare, *clusterclientv1.ResponseFrame_Succeed:

@@ -75,6 +75,9 @@ func (d *recordDue) appendTo(b *wire.Batch) {
 	rec := &clusterclientv1.Record{
 		Owner: d.r.peer, Registration: d.r.reg.ID, Key: d.r.reg.Key, Data: d.r.reg.Data, Withdrawn: !d.r.counts(),
 	}
+	if w := d.r.witnesses; w != nil {
+		rec.Confirm = w.id
+	}
 	rs.mu.Unlock()
 	if rec.GetWithdrawn() {
 		d.s.mu.Lock()

@@ -37,6 +37,9 @@ type registrations struct {
 	since  map[string]time.Time   // when those were last there
 	over   bool
 	began  time.Time
+
+	asked   uint64                   // for witnesses so far
+	waiting map[uint64]*registration // for those
 }
 
 type regID struct {
@@ -51,6 +54,8 @@ type registration struct {
 	heir   bool         // it is from another term, and its owner is to announce it in this one
 	doomed bool         // its owner did not come back: it is being withdrawn, unless it is announced after all
 	reg    Registration // newest acknowledged, or else the first
+
+	witnesses *witnesses // that are waited for; nil when none are
 }
 
 // counts reports whether the next leader has to know of r, to withdraw it if
@@ -58,7 +63,7 @@ type registration struct {
 func (r *registration) counts() bool { return r.begun || r.stored }
 
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
-	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now()}
+	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now(), waiting: make(map[uint64]*registration)}
 	for _, rec := range known {
 		id, r := heirOf(rec)
 		rs.byID[id] = r
@@ -166,8 +171,8 @@ func (s *session) startDeregister(f *clusterclientv1.Deregister) {
 	})
 }
 
-// register announces what f says upstream and keeps it. Candidates are told
-// before the upstream is: this leader and the owner may die before it answers.
+// register announces what f says upstream and keeps it. Candidates know of it
+// before the upstream does: this leader and the owner may die before it answers.
 // One that has failed is kept, too, until its owner takes it back or is gone: it
 // may have reached the upstream all the same.
 //
@@ -178,10 +183,13 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 		return status.Error(codes.Unimplemented, "the upstream cannot register")
 	}
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey(), Data: f.GetData()}
-	r, first := rs.know(s, reg)
+	r, first := rs.know(s, reg, rs.l.witnesses(reg.Owner))
 	rs.mu.Lock()
 	r.doomed = false
 	rs.mu.Unlock()
+	if first {
+		rs.awaitWitnesses(ctx, r)
+	}
 	if err := up.Register(ctx, reg); err != nil {
 		return err
 	}
@@ -194,16 +202,18 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	return nil
 }
 
-// know returns the registration that reg, of the owner that s is of, is about;
-// from now on candidates know of it, too.
-func (rs *registrations) know(s *session, reg Registration) (r *registration, first bool) {
+// know returns the registration that reg, of the owner that s is of, is about.
+// If it is new candidates are told, and w, if not nil, are those that are to say
+// that they know of it.
+func (rs *registrations) know(s *session, reg Registration, w *witnesses) (r *registration, first bool) {
 	id := regID{reg.Owner.Instance, reg.ID}
 	rs.mu.Lock()
 	r = rs.byID[id]
 	first = r == nil
 	if first {
-		r = &registration{peer: s.proto, reg: reg, begun: true}
+		r = &registration{peer: s.proto, reg: reg, begun: true, witnesses: w}
 		rs.byID[id] = r
+		rs.askLocked(r)
 	}
 	rs.mu.Unlock()
 	if first {
@@ -221,7 +231,7 @@ func (rs *registrations) deregister(ctx context.Context, s *session, f *clusterc
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()}
 	err := rs.withdraw(ctx, reg)
 	if err != nil {
-		rs.know(s, reg)
+		rs.know(s, reg, nil)
 	}
 	return err
 }

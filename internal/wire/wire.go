@@ -40,6 +40,9 @@ const (
 	// FeatureAdmission is the feature, in Welcome, of admitting streams.
 	FeatureAdmission = "admission"
 
+	// FeatureWitness is the feature, in Hello, of confirming records.
+	FeatureWitness = "witness"
+
 	// FeatureInquiry is the feature, in Hello, of answering inquiries.
 	FeatureInquiry = "inquiry"
 

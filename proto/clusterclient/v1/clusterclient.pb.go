@@ -282,6 +282,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Registrations
 	//	*RequestFrame_Record
 	//	*RequestFrame_Admit
+	//	*RequestFrame_Noted
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -495,6 +496,15 @@ func (x *RequestFrame) GetAdmit() *Admit {
 	return nil
 }
 
+func (x *RequestFrame) GetNoted() *Noted {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Noted); ok {
+			return x.Noted
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -598,6 +608,11 @@ type RequestFrame_Admit struct {
 	Admit *Admit `protobuf:"bytes,35,opt,name=admit,proto3,oneof"`
 }
 
+type RequestFrame_Noted struct {
+	// noted confirms a record.
+	Noted *Noted `protobuf:"bytes,36,opt,name=noted,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -635,6 +650,8 @@ func (*RequestFrame_Registrations) isRequestFrame_Kind() {}
 func (*RequestFrame_Record) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Admit) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Noted) isRequestFrame_Kind() {}
 
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
@@ -3745,6 +3762,9 @@ type Record struct {
 	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	// withdrawn is true when it is no longer announced.
 	Withdrawn bool `protobuf:"varint,4,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
+	// confirm is the id under which the record is to be confirmed, by candidates
+	// that have the feature "witness"; 0 when it is not.
+	Confirm uint64 `protobuf:"varint,5,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	// data announced.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3809,11 +3829,65 @@ func (x *Record) GetWithdrawn() bool {
 	return false
 }
 
+func (x *Record) GetConfirm() uint64 {
+	if x != nil {
+		return x.Confirm
+	}
+	return 0
+}
+
 func (x *Record) GetData() []byte {
 	if x != nil {
 		return x.Data
 	}
 	return nil
+}
+
+// Noted confirms a record: its sender knows of the registration, should the
+// leader die now.
+type Noted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id that the record had.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Noted) Reset() {
+	*x = Noted{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Noted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Noted) ProtoMessage() {}
+
+func (x *Noted) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Noted.ProtoReflect.Descriptor instead.
+func (*Noted) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Noted) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 // RecordsTold ends the records that a session begins with.
@@ -3825,7 +3899,7 @@ type RecordsTold struct {
 
 func (x *RecordsTold) Reset() {
 	*x = RecordsTold{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +3911,7 @@ func (x *RecordsTold) String() string {
 func (*RecordsTold) ProtoMessage() {}
 
 func (x *RecordsTold) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +3924,7 @@ func (x *RecordsTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsTold.ProtoReflect.Descriptor instead.
 func (*RecordsTold) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
 }
 
 // Registrations lists the sender's own. A leader that knows others of it, from
@@ -3868,7 +3942,7 @@ type Registrations struct {
 
 func (x *Registrations) Reset() {
 	*x = Registrations{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3880,7 +3954,7 @@ func (x *Registrations) String() string {
 func (*Registrations) ProtoMessage() {}
 
 func (x *Registrations) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3893,7 +3967,7 @@ func (x *Registrations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registrations.ProtoReflect.Descriptor instead.
 func (*Registrations) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Registrations) GetAnnounced() []uint64 {
@@ -3926,7 +4000,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +4012,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4025,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -4001,7 +4075,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4087,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4100,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -4089,7 +4163,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4175,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4188,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -4137,7 +4211,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4149,7 +4223,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4162,7 +4236,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -4192,7 +4266,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4204,7 +4278,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4217,7 +4291,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -4245,7 +4319,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4257,7 +4331,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4270,7 +4344,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Probe) GetId() uint64 {
@@ -4295,7 +4369,7 @@ type Probed struct {
 
 func (x *Probed) Reset() {
 	*x = Probed{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4307,7 +4381,7 @@ func (x *Probed) String() string {
 func (*Probed) ProtoMessage() {}
 
 func (x *Probed) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4320,7 +4394,7 @@ func (x *Probed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probed.ProtoReflect.Descriptor instead.
 func (*Probed) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Probed) GetId() uint64 {
@@ -4358,7 +4432,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4370,7 +4444,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4383,7 +4457,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -4411,7 +4485,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4423,7 +4497,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4436,7 +4510,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -4454,7 +4528,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xb1\b\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xe2\b\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -4477,7 +4551,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\tsucceeded\x18  \x01(\v2\x1b.clusterclient.v1.SucceededH\x00R\tsucceeded\x12G\n" +
 	"\rregistrations\x18! \x01(\v2\x1f.clusterclient.v1.RegistrationsH\x00R\rregistrations\x122\n" +
 	"\x06record\x18\" \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
-	"\x05admit\x18# \x01(\v2\x17.clusterclient.v1.AdmitH\x00R\x05admitB\x06\n" +
+	"\x05admit\x18# \x01(\v2\x17.clusterclient.v1.AdmitH\x00R\x05admit\x12/\n" +
+	"\x05noted\x18$ \x01(\v2\x17.clusterclient.v1.NotedH\x00R\x05notedB\x06\n" +
 	"\x04kind\"\x8f\b\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
@@ -4685,13 +4760,16 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06header\x18\a \x03(\v2\x1a.clusterclient.v1.MetadataR\x06header\x124\n" +
 	"\atrailer\x18\b \x03(\v2\x1a.clusterclient.v1.MetadataR\atrailer\x12\x1b\n" +
 	"\ttoo_large\x18\t \x01(\bR\btooLarge\x12\x18\n" +
-	"\apayload\x18\x0f \x01(\fR\apayload\"\x9e\x01\n" +
+	"\apayload\x18\x0f \x01(\fR\apayload\"\xb8\x01\n" +
 	"\x06Record\x12,\n" +
 	"\x05owner\x18\x01 \x01(\v2\x16.clusterclient.v1.PeerR\x05owner\x12\"\n" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1c\n" +
-	"\twithdrawn\x18\x04 \x01(\bR\twithdrawn\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"\r\n" +
+	"\twithdrawn\x18\x04 \x01(\bR\twithdrawn\x12\x18\n" +
+	"\aconfirm\x18\x05 \x01(\x04R\aconfirm\x12\x12\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\x17\n" +
+	"\x05Noted\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\r\n" +
 	"\vRecordsTold\"K\n" +
 	"\rRegistrations\x12\x1c\n" +
 	"\tannounced\x18\x01 \x03(\x04R\tannounced\x12\x1c\n" +
@@ -4763,7 +4841,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -4811,17 +4889,18 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Deregister)(nil),      // 43: clusterclient.v1.Deregister
 	(*Reply)(nil),           // 44: clusterclient.v1.Reply
 	(*Record)(nil),          // 45: clusterclient.v1.Record
-	(*RecordsTold)(nil),     // 46: clusterclient.v1.RecordsTold
-	(*Registrations)(nil),   // 47: clusterclient.v1.Registrations
-	(*Chunk)(nil),           // 48: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 49: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 50: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 51: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 52: clusterclient.v1.Finding
-	(*Probe)(nil),           // 53: clusterclient.v1.Probe
-	(*Probed)(nil),          // 54: clusterclient.v1.Probed
-	(*ResignRequest)(nil),   // 55: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 56: clusterclient.v1.ResignResponse
+	(*Noted)(nil),           // 46: clusterclient.v1.Noted
+	(*RecordsTold)(nil),     // 47: clusterclient.v1.RecordsTold
+	(*Registrations)(nil),   // 48: clusterclient.v1.Registrations
+	(*Chunk)(nil),           // 49: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 50: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 51: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 52: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 53: clusterclient.v1.Finding
+	(*Probe)(nil),           // 54: clusterclient.v1.Probe
+	(*Probed)(nil),          // 55: clusterclient.v1.Probed
+	(*ResignRequest)(nil),   // 56: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 57: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -4836,75 +4915,76 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	40, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
 	41, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
 	43, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	48, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	52, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	49, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	53, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
 	31, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	54, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	55, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
 	20, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
 	24, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
-	47, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
+	48, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
 	45, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
 	42, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
-	9,  // 21: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 22: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 23: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 24: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 25: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 26: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	17, // 27: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	32, // 28: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	33, // 29: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	34, // 30: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	36, // 31: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	44, // 32: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	45, // 33: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	48, // 34: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	51, // 35: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	53, // 36: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	18, // 37: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
-	21, // 38: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
-	46, // 39: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
-	6,  // 40: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 41: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 42: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 43: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 44: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 45: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 46: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	16, // 47: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	6,  // 48: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
-	19, // 49: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
-	22, // 50: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
-	27, // 51: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
-	23, // 52: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
-	32, // 53: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
-	6,  // 54: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
-	1,  // 55: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	25, // 56: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	27, // 57: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	29, // 58: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	27, // 59: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	25, // 60: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	26, // 61: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	25, // 62: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	26, // 63: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	32, // 64: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	27, // 65: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	37, // 66: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	37, // 67: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	37, // 68: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 69: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 70: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	49, // 71: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	55, // 72: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 73: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	50, // 74: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	56, // 75: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	73, // [73:76] is the sub-list for method output_type
-	70, // [70:73] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	46, // 21: clusterclient.v1.RequestFrame.noted:type_name -> clusterclient.v1.Noted
+	9,  // 22: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	10, // 23: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	11, // 24: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	12, // 25: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	13, // 26: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	14, // 27: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	17, // 28: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	32, // 29: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	33, // 30: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	34, // 31: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	36, // 32: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	44, // 33: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	45, // 34: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	49, // 35: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	52, // 36: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	54, // 37: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	18, // 38: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	21, // 39: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	47, // 40: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
+	6,  // 41: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	6,  // 42: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	6,  // 43: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	6,  // 44: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 45: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	6,  // 46: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	15, // 47: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	16, // 48: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	6,  // 49: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	19, // 50: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	22, // 51: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	27, // 52: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	23, // 53: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	32, // 54: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	6,  // 55: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	1,  // 56: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	25, // 57: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	27, // 58: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	29, // 59: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	27, // 60: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	25, // 61: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	26, // 62: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	25, // 63: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	26, // 64: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	32, // 65: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	27, // 66: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	37, // 67: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	37, // 68: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	37, // 69: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	6,  // 70: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	2,  // 71: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	50, // 72: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	56, // 73: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	3,  // 74: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	51, // 75: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	57, // 76: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	74, // [74:77] is the sub-list for method output_type
+	71, // [71:74] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -4932,6 +5012,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Registrations)(nil),
 		(*RequestFrame_Record)(nil),
 		(*RequestFrame_Admit)(nil),
+		(*RequestFrame_Noted)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -4960,7 +5041,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   55,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
