@@ -94,7 +94,7 @@ func (c *Client) handOver(srv *server, ldr *leader.Leader, next *leader.Successo
 	ctx, cancel := context.WithTimeout(context.Background(), succeedPatience)
 	defer cancel()
 	lis, address := srv.bequeath()
-	who, err := ldr.Succeed(ctx, next, address)
+	who, err := ldr.Succeed(ctx, next, address, c.closing.Load())
 	if err == nil {
 		srv.sendListener(ctx, next.Relay(), lis)
 		err = next.Leads(ctx)

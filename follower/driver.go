@@ -263,6 +263,7 @@ func (d *Driver) Withdraw() {
 func (d *Driver) Close() {
 	f := d.f
 	defer f.endStreams()
+	f.leaveGroups()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.closed {

@@ -18,6 +18,26 @@ type group struct {
 	done  *clusterclientv1.Mark // newest update that somebody was given
 }
 
+// leaveGroups ends all memberships: what this process was given and has not
+// begun with is for others.
+func (f *Follower) leaveGroups() {
+	var members []*Subscription
+	f.mu.Lock()
+	for _, k := range f.keys {
+		k.mu.Lock()
+		for s := k.first; s != nil; s = s.next {
+			if s.opts.hasGroup {
+				members = append(members, s)
+			}
+		}
+		k.mu.Unlock()
+	}
+	f.mu.Unlock()
+	for _, s := range members {
+		_ = s.Close() // never fails
+	}
+}
+
 // A task is one update that this process was chosen for.
 type task struct {
 	link  *link // that it came over, and is acknowledged on

@@ -179,11 +179,12 @@ func (l *Leader) subscribed() []*key {
 
 // Succeed makes h lead after this leader, which must have been stopped, and
 // returns who that is. It then has the right to, and waits for the listening
-// socket of address.
-func (l *Leader) Succeed(ctx context.Context, h *Successor, address string) (*clusterclientv1.Peer, error) {
+// socket of address. What members of queue groups in this process hold goes along
+// if the process leaves the cluster, too.
+func (l *Leader) Succeed(ctx context.Context, h *Successor, address string, leaves bool) (*clusterclientv1.Peer, error) {
 	// Behind what the follower has to be told of registrations.
 	h.s.addDue(&succeedDue{s: h.s, frame: &clusterclientv1.Succeed{
-		Id: h.id, Term: l.Term(), Address: address, Keys: l.inheritance(),
+		Id: h.id, Term: l.Term(), Address: address, Keys: l.inheritance(leaves),
 	}})
 	answer, err := h.answer(ctx)
 	switch {
@@ -232,17 +233,17 @@ func (d *succeedDue) appendTo(*wire.Batch) {
 }
 
 // inheritance is what the next leader has to know of each key.
-func (l *Leader) inheritance() []*clusterclientv1.Inheritance {
+func (l *Leader) inheritance(leaves bool) []*clusterclientv1.Inheritance {
 	var all []*clusterclientv1.Inheritance
 	room := inheritMost
 	for _, k := range l.subscribed() {
-		all = append(all, k.bequeath(&room))
+		all = append(all, k.bequeath(&room, leaves))
 	}
 	return all
 }
 
 // bequeath gives the key away: its groups hand nothing out any more.
-func (k *key) bequeath(room *int) *clusterclientv1.Inheritance {
+func (k *key) bequeath(room *int, leaves bool) *clusterclientv1.Inheritance {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.bequeathed = true
@@ -254,6 +255,9 @@ func (k *key) bequeath(room *int) *clusterclientv1.Inheritance {
 		}
 	}
 	for _, g := range k.groups {
+		if leaves {
+			g.takeBackOwnLocked()
+		}
 		in.Groups = append(in.Groups, g.bequeathLocked(room))
 	}
 	return in
@@ -261,6 +265,16 @@ func (k *key) bequeath(room *int) *clusterclientv1.Inheritance {
 
 func markOf(u Update) *clusterclientv1.Mark {
 	return &clusterclientv1.Mark{Version: []byte(u.Version), Deleted: u.Deleted, Digest: wire.Digest(u.Data)}
+}
+
+// takeBackOwnLocked takes back what is with members in the leader's own process.
+func (g *group) takeBackOwnLocked() {
+	for _, m := range g.members {
+		if m.sub.s.own() {
+			g.queue = append(m.holds, g.queue...)
+			m.holds = nil
+		}
+	}
 }
 
 func (g *group) bequeathLocked(room *int) *clusterclientv1.InheritedGroup {
