@@ -73,6 +73,16 @@ func TestLogOfRoles(t *testing.T) {
 			require.Empty(t, append(of.with("[WARN]"), log.with("[WARN]")...))
 		})
 	})
+	t.Run("closed", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+			a, of := startLogging(cluster)
+			b, log := startLogging(cluster)
+			require.NoError(t, a.Close())
+			mustBecome(t, b, clusterclient.RoleLeader)
+			mustTell(t, of, []string{"leading", "term=1"}, []string{"leaving", "term=1", "closed"})
+			mustTell(t, log, []string{"following", "term=1"}, []string{"leader gone", "term=1", "closed"}, []string{"leading", "term=2"})
+		})
+	})
 	t.Run("hung", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
 			a, of := startLogging(cluster)

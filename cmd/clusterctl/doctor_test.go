@@ -177,7 +177,7 @@ func aDirectoryOfAnother(t *testing.T, tl *tool, w *processtest.World) []*proces
 func twoBuilds(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
 	all := w.Start(1)
 	r := decode[doctorReport](t, tl, exitOK, "doctor", "-port", strconv.Itoa(w.Port))
-	require.NotContains(t, codes(r), "builds")
+	require.NotContains(t, findingCodes(r), "builds")
 	path, err := programs.newer()
 	require.NoError(t, err)
 	newer := w.SpawnAs(path)

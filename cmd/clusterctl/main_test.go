@@ -166,8 +166,8 @@ func replaceNumber(text string, n int, by string) string {
 	return regexp.MustCompile(`\b`+strconv.Itoa(n)+`\b`).ReplaceAllString(text, by)
 }
 
-// codes returns the codes of findings, in order.
-func codes(r doctorReport) []string {
+// findingCodes returns the codes of findings, in order.
+func findingCodes(r doctorReport) []string {
 	all := []string{}
 	for _, f := range r.Findings {
 		all = append(all, f.Code)

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/follower"
@@ -170,10 +174,26 @@ func (a *app) invoke(ctx context.Context, args []string) error {
 	defer cancel()
 	var result json.RawMessage
 	if err := cl.Invoke(ctx, args[0], arg, &result); err != nil {
-		return err
+		return offered(ctx, cl, err)
 	}
 	a.print("%s\n", result)
 	return nil
+}
+
+// offered adds to an error that there is no such method those that there are.
+func offered(ctx context.Context, cl *clusterclient.Client, err error) error {
+	if status.Code(err) != codes.Unimplemented {
+		return err
+	}
+	n, failed := cl.Inspect(ctx, inspect.Query{})
+	if failed != nil || n.Leadership == nil || len(n.Leadership.Methods) == 0 {
+		return err
+	}
+	var all []string
+	for _, m := range n.Leadership.Methods {
+		all = append(all, m.Method)
+	}
+	return fmt.Errorf("%w; it has %s", err, strings.Join(all, ", "))
 }
 
 // publishReport is what publish prints as JSON.
