@@ -135,7 +135,8 @@
 //
 // A method can have a policy in the leader: identical calls under way share one
 // run ([leader.Coalesce]) and for some time its result ([leader.CacheFor]), and
-// no more than so many run at once ([leader.Limit]).
+// no more than so many run at once ([leader.Limit]), of which no client has
+// all.
 //
 // # What a registrant is promised
 //

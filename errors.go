@@ -58,7 +58,7 @@ var (
 	// [WithPeers] and [WithSecret].
 	ErrPeerRefused = errs.ErrPeerRefused
 
-	// ErrLimit: one of the leader's [Limits] is reached.
+	// ErrLimit: one of the leader's [Limits] is reached, or that of a method.
 	ErrLimit = errs.ErrLimit
 
 	// ErrDeleted: the key does not exist upstream. [Get] and [Watch] report a

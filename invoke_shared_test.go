@@ -173,6 +173,7 @@ func TestLimitedCalls(t *testing.T) {
 		start := time.Now()
 		_, err := look(t.Context(), e.Client, "third")
 		require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+		require.ErrorIs(t, err, clusterclient.ErrLimit)
 		require.ErrorContains(t, err, `"lookup" runs 2 times already, which is its limit`)
 		require.Zero(t, time.Since(start), "time until the refusal")
 		wg.Wait()

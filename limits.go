@@ -38,8 +38,10 @@ type Limits struct {
 	Subscriptions int
 
 	// Calls is how many calls of one session may be under way; the default is
-	// 16384. One more is refused with the status ResourceExhausted, and a
-	// stream waits until another one has ended.
+	// 16384. One more is refused with [ErrLimit], whose status is
+	// ResourceExhausted, and a stream waits until another one has ended. Of the
+	// calls of one method that run at once, see [leader.Limit] and
+	// [leader.Share].
 	Calls int
 
 	// Message is how large a value, argument or result may be, in bytes; the

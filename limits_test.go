@@ -47,6 +47,7 @@ func TestLimits(t *testing.T) {
 		require.ErrorContains(t, err, "subscribes to 2 keys already, and no more are allowed")
 		_, err = c.Subscribe(t.Context(), "d", follower.QueueGroup("g"))
 		require.ErrorContains(t, err, "subscribes to 2 keys already")
+		require.ErrorIs(t, err, clusterclient.ErrLimit)
 
 		_, err = clusterclient.Invoke[[]byte, []byte](t.Context(), c.Client, "take", make([]byte, 1000))
 		require.NoError(t, err)
@@ -68,6 +69,7 @@ func TestLimits(t *testing.T) {
 		synctest.Wait()
 		_, err = clusterclient.Invoke[[]byte, []byte](t.Context(), c.Client, "wait", nil)
 		require.Equal(t, codes.ResourceExhausted, status.Code(err))
+		require.ErrorIs(t, err, clusterclient.ErrLimit)
 		close(held)
 	}, clusterclient.WithLimits(clusterclient.Limits{Subscriptions: 2, Calls: 2, Message: 1000, Key: 100}))
 }

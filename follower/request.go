@@ -222,6 +222,9 @@ func (f *Follower) answer(op, key string, r *wire.Reply) error {
 	if r.TooLarge {
 		return f.fail(errs.TooLarge, op, key, errors.New(r.Message))
 	}
+	if r.OverLimit {
+		return f.fail(errs.Limit, op, key, errors.New(r.Message))
+	}
 	st := status.New(codes.Code(r.Code), r.Message)
 	if len(r.Status) > 0 {
 		if p := st.Proto(); proto.Unmarshal(r.Status, p) == nil {

@@ -60,8 +60,7 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 	}
 	s.mu.Unlock()
 	if full {
-		s.l.refused.Add(1)
-		return replyError(status.Errorf(codes.ResourceExhausted, "pid %d has %d calls under way already", s.peer.PID, s.l.cfg.Limits.Calls))
+		return s.overLimit("pid %d has %d calls under way already", s.peer.PID, s.l.cfg.Limits.Calls)
 	}
 	if s.l.begin(c) {
 		s.w.Expect(1)
@@ -141,11 +140,11 @@ func (s *session) startCall(f *wire.Call, direct func(*wire.Reply)) (taken bool)
 
 // serve runs the method's handler and answers.
 func (c *call) serve() {
-	if !c.method.limit.enter() {
-		c.answer(c.overLimit())
+	if refusal := c.enters(); refusal != nil {
+		c.answer(refusal)
 		return
 	}
-	defer c.method.limit.leave()
+	defer c.leaves()
 	var r wire.Reply
 	c.method.pace.measure(func() { c.run(&r) })
 	c.answer(&r)
@@ -153,11 +152,11 @@ func (c *call) serve() {
 
 // runOneway answers the call before it runs the handler.
 func (c *call) runOneway() {
-	if !c.method.limit.enter() {
-		c.answer(c.overLimit())
+	if refusal := c.enters(); refusal != nil {
+		c.answer(refusal)
 		return
 	}
-	defer c.method.limit.leave()
+	defer c.leaves()
 	c.answer(&wire.Reply{})
 	var r wire.Reply
 	c.run(&r)

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -56,9 +53,10 @@ func (s *session) mayJoin(f *clusterclientv1.Subscribe, keys int) bool {
 		return true
 	}
 	if r == nil {
-		r = replyError(status.Errorf(codes.ResourceExhausted, "pid %d subscribes to %d keys already, and no more are allowed", s.peer.PID, s.l.cfg.Limits.Subscriptions))
+		r = s.overLimit("pid %d subscribes to %d keys already, and no more are allowed", s.peer.PID, s.l.cfg.Limits.Subscriptions)
+	} else {
+		s.l.refused.Add(1)
 	}
-	s.l.refused.Add(1)
 	s.refused.Store(true)
 	reason := r.Message
 	r.ID = f.GetId()

@@ -1,21 +1,34 @@
 package leader
 
 import (
-	"sync/atomic"
+	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 )
 
 // Limit says that at most n calls of a method run at once. One more is refused
-// at once with ResourceExhausted, so that a slow upstream makes callers fail
-// early instead of piling them up. Calls that share a run, see [Coalesce],
-// count as one. No n below 1 is a limit.
+// at once with clusterclient.ErrLimit, whose status is ResourceExhausted, so that
+// a slow upstream makes callers fail early instead of piling them up. Calls that
+// share a run, see [Coalesce], count as one, of the client that came first. No n
+// below 1 is a limit.
+//
+// No client takes all of it: one may have three times as many calls running as
+// are left. That is three quarters of n for one that is alone, three sevenths for
+// each of two, and there is some left for whoever comes next. Of an n below 4 one
+// client can have all. See [Share].
 func Limit(n int) MethodOption {
 	return func(m *method) { m.limit.most = max(n, 0) }
+}
+
+// Share says how many of the calls that [Limit] lets run at once may be one
+// client's, whatever others do; one more is refused as one above the limit is.
+// No n below 1 is a share.
+func Share(n int) MethodOption {
+	return func(m *method) { m.limit.share = max(n, 0) }
 }
 
 // Coalesce says that identical calls of a method, those with the same argument
@@ -46,28 +59,76 @@ func (m *method) share() *sharing {
 // alone reports whether a call of m may run without regard to others.
 func (m *method) alone() bool { return m.shared == nil && m.limit.most == 0 }
 
+// shareFactor is how many times as much one session may have as is left of a
+// limit. What is left for others shrinks with the number of sessions that flood,
+// and is never nothing.
+const shareFactor = 3
+
 // A limit counts runs of a handler, up to a number; none if that is 0.
 type limit struct {
-	most int
-	now  atomic.Int64
+	most  int
+	share int // of one session; 0 if that depends on what is left
+
+	mu  sync.Mutex // guards what follows
+	now int
+	of  map[*session]int
 }
 
-func (l *limit) enter() bool {
-	if l.most == 0 || l.now.Add(1) <= int64(l.most) {
-		return true
+// enter lets one more run begin, unless there are too many, or too many of the
+// session.
+func (l *limit) enter(s *session) (full, tooMany bool) {
+	if l.most == 0 {
+		return false, false
 	}
-	l.now.Add(-1)
-	return false
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := l.of[s]
+	if full = l.now >= l.most; full || own >= l.shareLocked() {
+		return full, true
+	}
+	if l.of == nil {
+		l.of = make(map[*session]int)
+	}
+	l.now++
+	l.of[s] = own + 1
+	return false, false
 }
 
-func (l *limit) leave() {
-	if l.most > 0 {
-		l.now.Add(-1)
+func (l *limit) shareLocked() int {
+	if l.share > 0 {
+		return l.share
+	}
+	return shareFactor * (l.most - l.now)
+}
+
+func (l *limit) leave(s *session) {
+	if l.most == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now--
+	if l.of[s]--; l.of[s] == 0 {
+		delete(l.of, s)
 	}
 }
 
-// overLimit returns what answers a call that the limit of its method refuses.
-func (c *call) overLimit() *wire.Reply {
-	c.s.l.refused.Add(1)
-	return replyError(status.Errorf(codes.ResourceExhausted, "%q runs %d times already, which is its limit", c.in.Method, c.method.limit.most))
+// enters counts a run of c's handler, or says why it must not begin.
+func (c *call) enters() (refusal *wire.Reply) {
+	full, tooMany := c.method.limit.enter(c.s)
+	switch {
+	case full:
+		return c.s.overLimit("%q runs %d times already, which is its limit", c.in.Method, c.method.limit.most)
+	case tooMany:
+		return c.s.overLimit("%q runs for pid %d as often as one client may have it; its limit is %d", c.in.Method, c.s.peer.PID, c.method.limit.most)
+	}
+	return nil
+}
+
+func (c *call) leaves() { c.method.limit.leave(c.s) }
+
+// overLimit returns what answers a request that a limit refuses.
+func (s *session) overLimit(format string, args ...any) *wire.Reply {
+	s.l.refused.Add(1)
+	return &wire.Reply{Code: int32(codes.ResourceExhausted), Message: clean(fmt.Sprintf(format, args...)), OverLimit: true}
 }

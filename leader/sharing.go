@@ -94,11 +94,11 @@ func (run *sharedRun) do() {
 	c := run.call
 	var r wire.Reply
 	defer func() { run.end(&r) }() // also when the handler ends the goroutine
-	if !c.method.limit.enter() {
-		r = *c.overLimit()
+	if refusal := c.enters(); refusal != nil {
+		r = *refusal
 		return
 	}
-	defer c.method.limit.leave()
+	defer c.leaves()
 	c.run(&r)
 }
 

@@ -83,7 +83,7 @@ func callProto(c *Call) *clusterclientv1.Call {
 func replyProto(p *Reply) *clusterclientv1.Reply {
 	return &clusterclientv1.Reply{
 		Id: p.ID, Code: p.Code, Message: p.Message, Status: p.Status, NotStarted: p.NotStarted, Codec: p.Codec,
-		Header: p.Header, Trailer: p.Trailer, TooLarge: p.TooLarge, Payload: p.Payload,
+		Header: p.Header, Trailer: p.Trailer, TooLarge: p.TooLarge, OverLimit: p.OverLimit, Payload: p.Payload,
 	}
 }
 
@@ -150,6 +150,7 @@ func responses() []*clusterclientv1.ResponseFrame {
 		value(&clusterclientv1.Value{Key: "d", Deleted: true, Freshness: &clusterclientv1.Freshness{Since: 5}}),
 		reply(&clusterclientv1.Reply{}),
 		reply(&clusterclientv1.Reply{Id: 1, Code: -5, Message: "no", Status: []byte{1}, NotStarted: true, Codec: "proto"}),
+		reply(&clusterclientv1.Reply{Id: 1, Code: 8, OverLimit: true}),
 		reply(&clusterclientv1.Reply{Id: 2, Payload: []byte("y"), Header: []*clusterclientv1.Metadata{{Key: "h"}}, Trailer: []*clusterclientv1.Metadata{{Key: "t", Values: [][]byte{{0}}}}}),
 		{Kind: &clusterclientv1.ResponseFrame_Heartbeat{Heartbeat: &clusterclientv1.Heartbeat{Term: 3}}},
 	}

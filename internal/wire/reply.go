@@ -20,6 +20,7 @@ const (
 	replyHeader
 	replyTrailer
 	replyTooLarge
+	replyOverLimit
 	replyPayload protowire.Number = 15
 )
 
@@ -36,6 +37,7 @@ type Reply struct {
 	Header     []*clusterclientv1.Metadata
 	Trailer    []*clusterclientv1.Metadata
 	TooLarge   bool
+	OverLimit  bool
 	Payload    []byte
 
 	hold mem.Buffer // of Payload and Status; nil when those are the collector's
@@ -65,7 +67,7 @@ func (p *Reply) size() int {
 		sizeBytes(replyStatus, p.Status) + sizeUint(replyNotStarted, boolUint(p.NotStarted)) +
 		sizeBytes(replyCodec, p.Codec) + sizeMetadata(replyHeader, p.Header) +
 		sizeMetadata(replyTrailer, p.Trailer) + sizeUint(replyTooLarge, boolUint(p.TooLarge)) +
-		sizeBytes(replyPayload, p.Payload)
+		sizeUint(replyOverLimit, boolUint(p.OverLimit)) + sizeBytes(replyPayload, p.Payload)
 }
 
 // Fits reports whether p fits in a frame.
@@ -106,6 +108,7 @@ func (p *Reply) appendTo(b []byte) []byte {
 	b = appendMetadata(b, replyHeader, p.Header)
 	b = appendMetadata(b, replyTrailer, p.Trailer)
 	b = appendUint(b, replyTooLarge, boolUint(p.TooLarge))
+	b = appendUint(b, replyOverLimit, boolUint(p.OverLimit))
 	return appendBytes(b, replyPayload, p.Payload)
 }
 
@@ -134,6 +137,9 @@ func (p *Reply) parse(body []byte, r *Receiver, lastCodec string) error {
 		case num == replyTooLarge && typ == protowire.VarintType:
 			v, n = protowire.ConsumeVarint(rest)
 			p.TooLarge = v != 0
+		case num == replyOverLimit && typ == protowire.VarintType:
+			v, n = protowire.ConsumeVarint(rest)
+			p.OverLimit = v != 0
 		case num == replyPayload && typ == protowire.BytesType:
 			p.Payload, n = protowire.ConsumeBytes(rest)
 		}
@@ -145,6 +151,6 @@ func replyFrom(p *clusterclientv1.Reply) *Reply {
 	return &Reply{
 		ID: p.GetId(), Code: p.GetCode(), Message: p.GetMessage(), Status: p.GetStatus(),
 		NotStarted: p.GetNotStarted(), Codec: p.GetCodec(),
-		Header: p.GetHeader(), Trailer: p.GetTrailer(), TooLarge: p.GetTooLarge(), Payload: p.GetPayload(),
+		Header: p.GetHeader(), Trailer: p.GetTrailer(), TooLarge: p.GetTooLarge(), OverLimit: p.GetOverLimit(), Payload: p.GetPayload(),
 	}
 }

@@ -3644,6 +3644,9 @@ type Reply struct {
 	Trailer []*Metadata `protobuf:"bytes,8,rep,name=trailer,proto3" json:"trailer,omitempty"`
 	// too_large is true when the result, or what goes with it, was too large.
 	TooLarge bool `protobuf:"varint,9,opt,name=too_large,json=tooLarge,proto3" json:"too_large,omitempty"`
+	// over_limit is true when the request was not started, since its sender has as
+	// much under way as the leader allows it.
+	OverLimit bool `protobuf:"varint,10,opt,name=over_limit,json=overLimit,proto3" json:"over_limit,omitempty"`
 	// payload is the encoded result.
 	Payload       []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3739,6 +3742,13 @@ func (x *Reply) GetTrailer() []*Metadata {
 func (x *Reply) GetTooLarge() bool {
 	if x != nil {
 		return x.TooLarge
+	}
+	return false
+}
+
+func (x *Reply) GetOverLimit() bool {
+	if x != nil {
+		return x.OverLimit
 	}
 	return false
 }
@@ -4748,7 +4758,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\"\n" +
 	"\fregistration\x18\x02 \x01(\x04R\fregistration\x12\x1a\n" +
 	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\x12\x10\n" +
-	"\x03key\x18\x04 \x01(\tR\x03key\"\xb5\x02\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\"\xd4\x02\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x18\n" +
@@ -4759,7 +4769,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x05codec\x18\x06 \x01(\tR\x05codec\x122\n" +
 	"\x06header\x18\a \x03(\v2\x1a.clusterclient.v1.MetadataR\x06header\x124\n" +
 	"\atrailer\x18\b \x03(\v2\x1a.clusterclient.v1.MetadataR\atrailer\x12\x1b\n" +
-	"\ttoo_large\x18\t \x01(\bR\btooLarge\x12\x18\n" +
+	"\ttoo_large\x18\t \x01(\bR\btooLarge\x12\x1d\n" +
+	"\n" +
+	"over_limit\x18\n" +
+	" \x01(\bR\toverLimit\x12\x18\n" +
 	"\apayload\x18\x0f \x01(\fR\apayload\"\xb8\x01\n" +
 	"\x06Record\x12,\n" +
 	"\x05owner\x18\x01 \x01(\v2\x16.clusterclient.v1.PeerR\x05owner\x12\"\n" +
