@@ -17,17 +17,18 @@ import (
 
 // calling makes calls at once and returns how many of them run, and what the
 // others failed with. Those that run send what they end with to ended.
-func calling(t *testing.T, c *clustertest.Node, method string, times int, ended chan<- error) (running int, refused []error) {
+func calling(t *testing.T, c *clustertest.Node, method string, times int, ended chan<- error) (int, []error) {
 	t.Helper()
 	answers := make(chan error, times)
 	for range times {
 		go func() { answers <- c.Invoke(context.Background(), method, nil, nil) }()
 	}
 	synctest.Wait()
+	var refused []error
 	for len(answers) > 0 {
 		refused = append(refused, <-answers)
 	}
-	running = times - len(refused)
+	running := times - len(refused)
 	go func() {
 		for range running {
 			ended <- <-answers
