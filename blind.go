@@ -41,9 +41,9 @@ func (e *blindError) alarming() {}
 // Is makes it a way to resign.
 func (e *blindError) Is(target error) bool { return target == errResigned }
 
-// watchSight ends the leadership of ldr when [WithResignWhenBlind] says so,
+// watchSight ends a leadership when [WithResignWhenBlind] says so,
 // until the function that it returns is called.
-func (c *Client) watchSight(ldr *leader.Leader, end context.CancelCauseFunc) (stop func()) {
+func (c *Client) watchSight(leading *leadership) (stop func()) {
 	if c.opts.blindAfter == 0 {
 		return func() {}
 	}
@@ -52,11 +52,11 @@ func (c *Client) watchSight(ldr *leader.Leader, end context.CancelCauseFunc) (st
 	watching.Go(func() {
 		for pause := blindLook; sleep(ctx, pause); {
 			pause = blindLook
-			since, _ := ldr.Sight()
+			since, _ := leading.Sight()
 			if since.IsZero() || time.Since(since) < c.opts.blindAfter {
 				continue
 			}
-			if err := c.giveWay(ctx, ldr, end); err != nil {
+			if err := c.giveWay(ctx, leading); err != nil {
 				c.log.Debug("blind, and nobody else sees either", "since", since, "error", err)
 				pause = blindAsk
 			}
@@ -68,20 +68,24 @@ func (c *Client) watchSight(ldr *leader.Leader, end context.CancelCauseFunc) (st
 	}
 }
 
-// giveWay ends the leadership if somebody else reaches the upstream, and
-// returns why not.
-func (c *Client) giveWay(ctx context.Context, ldr *leader.Leader, end context.CancelCauseFunc) error {
-	to, err := ldr.Reaches(ctx, blindAsked)
+// giveWay hands the leadership to somebody else who reaches the upstream, and
+// returns why not. If that one does not get ready in time it leads all the same,
+// in the plain way.
+func (c *Client) giveWay(ctx context.Context, leading *leadership) error {
+	to, err := leading.Reaches(ctx, blindAsked)
 	if err != nil {
 		return err
 	}
-	since, reason := ldr.Sight()
+	since, reason := leading.Sight()
 	if since.IsZero() {
 		return nil // it sees again
 	}
-	ldr.Name(to)
+	leading.Name(to)
+	if err := c.prepare(ctx, leading); err != nil {
+		c.log.Warn("nobody is ready to succeed", "error", err)
+	}
 	c.term.turnBlind()
-	end(&blindError{since, reason, to})
+	leading.end(&blindError{since, reason, to})
 	return nil
 }
 

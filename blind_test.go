@@ -3,17 +3,21 @@ package clusterclient_test
 import (
 	"context"
 	"errors"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/inspect"
+	"github.com/clusterclient/clusterclient/leader"
 )
 
 var errCut = errors.New("no route to host")
@@ -111,6 +115,47 @@ func TestBlindLeaderGivesWay(t *testing.T) {
 		b.Blind(errCut)
 		mustBecome(t, a, clusterclient.RoleLeader)
 		require.Equal(t, uint64(3), a.Status().Term)
+	})
+}
+
+// TestBlindLeaderHandsOver has a blind leader give way to the one that can reach
+// the upstream, which is ready before it goes, and the only one that tries.
+func TestBlindLeaderHandsOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "one")
+		was, sees := startProbing(cluster, 10*time.Second), startProbing(cluster, 10*time.Second)
+		var opens atomic.Int32
+		blind := clusterclient.WithUpstream(func(context.Context) (leader.Upstream, error) {
+			opens.Add(1)
+			return nil, errCut
+		})
+		for range 3 { // younger ones, that would be asked first
+			startProbing(cluster, 10*time.Second, blind).Blind(errCut)
+		}
+		sub := mustSubscribe(t, sees, "k", follower.WithStates())
+		mustYield(t, sub, "one")
+		host, over := cluster.Network.Host(), make(chan struct{})
+		var dialling sync.WaitGroup
+		dialling.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				case <-time.After(time.Millisecond):
+				}
+				conn, err := host.Dial(t.Context(), "127.0.0.1:"+strconv.Itoa(clustertest.Port))
+				if assert.NoError(t, err, "the port is bound all the time") {
+					_ = conn.Close()
+				}
+			}
+		})
+		was.Blind(errCut)
+		mustTurn(t, sub, true, follower.OriginMemory)
+		mustBecome(t, sees, clusterclient.RoleLeader)
+		close(over)
+		dialling.Wait()
+		require.False(t, mustNext(t, sub).Stale)
+		require.Zero(t, opens.Load(), "attempts of those that do not reach the upstream")
 	})
 }
 

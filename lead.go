@@ -96,7 +96,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	var own sync.WaitGroup
 	own.Go(func() { c.serveSelf(srv, ldr, k) })
 	k.start()
-	defer c.watchSight(ldr, end)()
+	defer c.watchSight(leading)()
 
 	<-ctx.Done()
 	reason, drain := context.Cause(ctx), drainTimeout

@@ -92,13 +92,14 @@ func (s *standIn) lead(end context.CancelCauseFunc, got <-chan opened) opened {
 	defer srv.archive.serve(ldr)()
 	c.term.saw(ldr.Term(), c.instance)
 	srv.setState(func(st *serving) { st.leader = ldr })
-	defer c.status.hold(RoleLeader, ldr.Term(), c.self(), newLeadership(ldr, srv, end))()
+	leading := newLeadership(ldr, srv, end)
+	defer c.status.hold(RoleLeader, ldr.Term(), c.self(), leading)()
 	c.log.Warn("leading without the upstream, with the values of the snapshot", "term", ldr.Term(), "values", srv.archive.store.Len())
 
 	var own sync.WaitGroup
 	own.Go(func() { c.serveSelf(srv, ldr, s.k) })
 	s.k.start()
-	defer c.watchSight(ldr, end)()
+	defer c.watchSight(leading)()
 	r := <-got
 	srv.setState(func(st *serving) { st.leader, st.term, st.waiting = nil, ldr.Term(), "the upstream has just opened" })
 	s.end(ldr)

@@ -58,12 +58,16 @@ func (l *Leader) Prepare(ctx context.Context) (*Successor, error) {
 }
 
 // heirs returns the sessions of those that could be prepared, the best one
-// first.
+// first: the one that is named, and then the youngest process.
 func (l *Leader) heirs() []*session {
 	all := slices.DeleteFunc(l.allSessions(), func(s *session) bool { return !s.heir || s.own() })
 	own := int(l.cfg.Self.GetPid())
+	l.mu.Lock()
+	named := string(l.successor)
+	l.mu.Unlock()
+	isNamed := func(s *session) bool { return string(s.proto.GetInstance()) == named }
 	slices.SortFunc(all, func(a, b *session) int {
-		return cmp.Or(compareBool(a.peer.PID == own, b.peer.PID == own), cmp.Compare(b.peer.Started, a.peer.Started), cmp.Compare(a.peer.Instance, b.peer.Instance))
+		return cmp.Or(compareBool(isNamed(b), isNamed(a)), compareBool(a.peer.PID == own, b.peer.PID == own), cmp.Compare(b.peer.Started, a.peer.Started), cmp.Compare(a.peer.Instance, b.peer.Instance))
 	})
 	return all
 }
