@@ -24,7 +24,8 @@ const (
 	allocsPerLocalCall   = 11 // within the leader's process
 	allocsPerLoneCall    = 25 // from a follower, with no other call under way
 	allocsPerBatchedCall = 6  // from a follower, one of 512 under way
-	allocsPerDelivery    = 22 // an update, to one follower, with nothing else under way
+	allocsPerDelivery    = 18 // an update, to one follower, with nothing else under way
+	allocsPerKey         = 44 // of many that a follower subscribes to, with the first value, at both ends
 )
 
 // overLoopback returns a leader and a follower that share a real port.
@@ -92,6 +93,29 @@ func TestAllocsPerDelivery(t *testing.T) {
 		next()
 	})
 	require.LessOrEqual(t, got, float64(allocsPerDelivery))
+}
+
+func TestAllocsPerKey(t *testing.T) {
+	_, follows, up := overLoopback(t)
+	const keys, runs = 2000, 3
+	names := make([][]string, runs+1) // AllocsPerRun warms up
+	for run := range names {
+		for i := range keys {
+			names[run] = append(names[run], fmt.Sprintf("%d/%d", run, i))
+			up.Set(names[run][i], "v")
+		}
+	}
+	run := 0
+	got := testing.AllocsPerRun(runs, func() {
+		all, err := follows.SubscribeAll(t.Context(), names[run])
+		require.NoError(t, err)
+		run++
+		for range keys {
+			_, err := all.Next(t.Context())
+			require.NoError(t, err)
+		}
+	})
+	require.LessOrEqual(t, got/keys, float64(allocsPerKey))
 }
 
 func BenchmarkDelivery(b *testing.B) {

@@ -9,17 +9,12 @@ import (
 // sent to all.
 func (k *key) headLocked() []byte {
 	if k.head == nil {
-		k.head = wire.EncodeValue(k.valueLocked(), len(k.update.Data))
+		h := wire.Head{
+			Key: k.name, Revision: k.rev, Version: k.update.Version, Deleted: k.update.Deleted, Freshness: k.freshnessLocked(),
+		}
+		k.head = h.Encode(len(k.update.Data))
 	}
 	return k.head
-}
-
-// valueLocked returns the value without its data.
-func (k *key) valueLocked() *clusterclientv1.Value {
-	return &clusterclientv1.Value{
-		Key: k.name, Revision: k.rev.ToProto(), Version: []byte(k.update.Version),
-		Deleted: k.update.Deleted, Freshness: k.freshnessLocked(),
-	}
 }
 
 func (k *key) stateLocked() *clusterclientv1.ResponseFrame {

@@ -27,10 +27,11 @@ func (l *Leader) seed(f *clusterclientv1.Subscribe) *Seed {
 	if l.cfg.Seed == nil {
 		return nil
 	}
-	seed, ok := l.cfg.Seed(f.GetKey())
+	found, ok := l.cfg.Seed(f.GetKey())
 	if !ok {
 		return nil
 	}
+	seed := found // which is allocated only now
 	if mayBe(f.GetKnown(), &seed.Update) {
 		seed.digest = wire.Digest(seed.Update.Data)
 	}

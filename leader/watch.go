@@ -47,10 +47,13 @@ func (k *key) watchInTurn(ctx context.Context, reported func()) error {
 	k.mu.Lock()
 	k.start = nil
 	k.mu.Unlock()
-	settle := sync.OnceFunc(st.settle)
-	return k.watchUntil(ctx, func() {
+	settled := false
+	return k.watchUntil(ctx, func() { // never twice at once
 		reported()
-		settle()
+		if !settled {
+			settled = true
+			st.settle()
+		}
 	})
 }
 

@@ -25,10 +25,12 @@ const (
 	revisionTerm     protowire.Number = 1
 	revisionSequence protowire.Number = 2
 
-	freshnessStale  protowire.Number = 1
-	freshnessSince  protowire.Number = 2
-	freshnessReason protowire.Number = 3
-	freshnessOrigin protowire.Number = 4
+	freshnessStale    protowire.Number = 1
+	freshnessSince    protowire.Number = 2
+	freshnessReason   protowire.Number = 3
+	freshnessOrigin   protowire.Number = 4
+	freshnessPending  protowire.Number = 5
+	freshnessTooLarge protowire.Number = 6
 )
 
 // A Value is the frame of that name as it was received, taken apart by hand:
@@ -157,24 +159,4 @@ func valueOf(p *clusterclientv1.Value) *Value {
 		Key: []byte(p.GetKey()), Revision: RevisionFrom(p.GetRevision()), Version: p.GetVersion(),
 		Deleted: p.GetDeleted(), Freshness: p.GetFreshness(), data: p.GetData(), alone: true,
 	}
-}
-
-// EncodeValue returns the encoded ResponseFrame that carries v with size bytes
-// of data, all but the data itself, which is its end.
-func EncodeValue(v *clusterclientv1.Value, size int) []byte {
-	rest := proto.Size(v)
-	body := rest
-	if size > 0 {
-		body += protowire.SizeTag(valueData) + protowire.SizeBytes(size)
-	}
-	head := make([]byte, 0, protowire.SizeTag(valueField)+protowire.SizeBytes(body)-size)
-	head = openFrame(head, valueField, body)
-	head, err := proto.MarshalOptions{}.MarshalAppend(head, v)
-	if err != nil {
-		panic("wire: a value with a key that is not UTF-8: " + err.Error()) // checked on entry
-	}
-	if size > 0 {
-		head = openFrame(head, valueData, size)
-	}
-	return head
 }

@@ -68,9 +68,9 @@ func BenchmarkReceiveValues(b *testing.B) {
 
 func BenchmarkSendValues(b *testing.B) {
 	w := NewResponseWriter(nil, nil)
-	value := &clusterclientv1.Value{Key: "key", Revision: &clusterclientv1.Revision{Term: 1, Sequence: 2}}
+	value := Head{Key: "key", Revision: Revision{Term: 1, Seq: 2}}
 	data := make([]byte, 1000)
-	head := EncodeValue(value, len(data))
+	head := value.Encode(len(data))
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -191,7 +191,7 @@ func TestWriterSendValue(t *testing.T) {
 		sizes := []int{0, 1, 5 * chunkSize}
 		w = NewResponseWriter(g, func(b *Batch) {
 			for i, size := range sizes {
-				head := EncodeValue(&clusterclientv1.Value{Key: strconv.Itoa(i)}, size)
+				head := (&Head{Key: strconv.Itoa(i)}).Encode(size)
 				large := w.SendValue(b, head, make([]byte, size), func() { done.Store(true) })
 				require.Equal(t, size > chunkSize, large, "SendValue of %d bytes says large", size)
 			}
