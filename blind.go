@@ -89,6 +89,25 @@ func (c *Client) giveWay(ctx context.Context, leading *leadership) error {
 	return nil
 }
 
+// giveWayUnopened returns why a leader whose upstream has not opened since then
+// leaves the leadership to another candidate that waits for it; nil if it does
+// not. Nobody can be asked before there is a leader, so whoever comes next tries.
+func (c *Client) giveWayUnopened(ctx context.Context, srv *server, since time.Time) error {
+	if c.opts.blindAfter == 0 || !c.isHeld() || time.Since(since) < c.opts.blindAfter || srv.couldLead.Load() == 0 {
+		return nil
+	}
+	probing, cancel := context.WithTimeout(ctx, blindPatience)
+	defer cancel()
+	err := c.probe(probing)
+	if err == nil {
+		return nil
+	}
+	c.log.Warn("giving way, the upstream has not opened and another process may reach it", "since", since, "error", err)
+	c.term.turnBlind()
+	c.term.yield()
+	return fmt.Errorf("the upstream has not opened for %v: %w", time.Since(since).Round(time.Millisecond), err)
+}
+
 // leaveTo leaves the leadership to a successor that the leader has named.
 func (c *Client) leaveTo(successor []byte) {
 	if string(successor) != string(c.instance) {

@@ -159,6 +159,46 @@ func TestBlindLeaderHandsOver(t *testing.T) {
 	})
 }
 
+// TestLeaderWhoseUpstreamDoesNotOpenGivesWay has a process take over that cannot
+// open the upstream. It has nobody to ask, and leaves it to one that waits.
+func TestLeaderWhoseUpstreamDoesNotOpenGivesWay(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "one")
+		was := cluster.Start()
+		cut, sees := startProbing(cluster, 10*time.Second), startProbing(cluster, 10*time.Second)
+		sub := mustSubscribe(t, sees, "k")
+		mustYield(t, sub, "one")
+		cut.Blind(errCut)
+		sees.Freeze() // so that it comes too late
+		was.Kill()
+		up.Set("k", "two")
+		time.Sleep(time.Second)
+		sees.Thaw()
+		died := time.Now()
+		mustBecome(t, sees, clusterclient.RoleLeader)
+		require.LessOrEqual(t, time.Since(died), 25*time.Second)
+		mustYield(t, sub, "two")
+		mustBecome(t, cut, clusterclient.RoleFollower)
+		term := sees.Status().Term
+		time.Sleep(time.Minute)
+		require.Equal(t, term, sees.Status().Term, "the leadership goes to and fro")
+	})
+}
+
+// TestLeaderWhoseUpstreamDoesNotOpenStays has nobody else to lead.
+func TestLeaderWhoseUpstreamDoesNotOpenStays(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		was, cut := cluster.Start(), startProbing(cluster, 10*time.Second)
+		cluster.Start(followerOnly)
+		cut.Blind(errCut)
+		was.Kill()
+		time.Sleep(5 * time.Minute)
+		cut.Blind(nil)
+		mustBecome(t, cut, clusterclient.RoleLeader)
+		require.Equal(t, uint64(2), cut.Status().Term)
+	})
+}
+
 func TestNobodyResignsWhenNobodySees(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		up.Set("k", "one")

@@ -216,10 +216,11 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 // its failure is, and else until it succeeds. If there is a standIn it is told
 // of each failure, and Create does not fail.
 func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (leader.Upstream, error) {
+	retry, began := backoff.Backoff{Min: openRetryFirst, Max: openRetryLongest}, time.Now()
+	standsIn := standIn != nil
 	if standIn == nil {
 		standIn = func(err error) { c.status.wait(fmt.Errorf("the upstream does not open: %w", err)) }
 	}
-	retry := backoff.Backoff{Min: openRetryFirst, Max: openRetryLongest}
 	c.status.wait(errors.New("the upstream is being opened by this process"))
 	for {
 		up, err := c.openOnce(ctx)
@@ -236,6 +237,11 @@ func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (le
 			c.log.Warn("upstream not opened, trying again", "error", err, "times", times)
 		}
 		standIn(err)
+		if !standsIn { // whoever stands in can ask others
+			if err := c.giveWayUnopened(ctx, srv, began); err != nil {
+				return nil, err
+			}
+		}
 		srv.setState(func(s *serving) { s.waiting = "the leader's upstream does not open: " + err.Error() })
 		if err := retry.Wait(ctx); err != nil {
 			return nil, err

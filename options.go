@@ -245,11 +245,14 @@ func WithDeposeAfter(d time.Duration) Option { return func(o *options) { o.depos
 // after give the leadership up, if another process that could lead reports that
 // it reaches it: that one leads next. Probe is how that process finds out. It
 // returns nil when the upstream has answered; it is called, for three seconds
-// at most, only in a process that follows, when a blind leader asks, and in one
-// that gave way, before it leads again. So it connects by itself, and leaves
-// nothing behind. If nobody reaches the upstream nobody resigns. By default
-// nobody does anyway: a leader that is blind stays, its values are stale, and
-// [Status.BlindSince] tells. All processes should have the same.
+// at most, only in a process that follows, when a blind leader asks, in one that
+// gave way, before it leads again, and in one that cannot open its upstream. So
+// it connects by itself, and leaves nothing behind. If nobody reaches the
+// upstream nobody resigns. A process that takes over and whose upstream does not
+// open within after gives way, too, if its own probe fails and another process
+// waits that could lead. By default nobody does any of that: a leader that is
+// blind stays, its values are stale, and [Status.BlindSince] tells. All processes
+// should have the same.
 func WithResignWhenBlind(after time.Duration, probe func(ctx context.Context) error) Option {
 	return func(o *options) { o.blindAfter, o.probe, o.blindSet = after, probe, true }
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -50,6 +51,7 @@ type server struct {
 	archive   *archive       // nil without one
 	supersede func(uint64)   // ends the leadership: that term beats it
 	tenure    *tenure
+	couldLead atomic.Int32 // visitors that could, and do not leave it to others
 
 	mu        sync.Mutex // guards what follows
 	state     serving
@@ -322,6 +324,10 @@ func mismatch(holder *clusterclientv1.Peer) *clusterclientv1.Reject {
 func (v *visitor) join() error {
 	if string(v.hello.GetIdentity()) != string(v.s.c.opts.identity) {
 		return v.reject(mismatch(v.s.c.self()))
+	}
+	if v.hello.GetCandidate() && !v.hello.GetYields() {
+		v.s.couldLead.Add(1)
+		defer v.s.couldLead.Add(-1)
 	}
 	for {
 		state, changed := v.s.getState()
