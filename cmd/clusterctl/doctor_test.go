@@ -77,9 +77,11 @@ func TestDoctor(t *testing.T) {
 }
 
 func aStranger(kind string) func(*testing.T, *tool, *processtest.World) []*processtest.Child {
-	return func(_ *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
+	return func(t *testing.T, _ *tool, w *processtest.World) []*processtest.Child {
 		stranger := w.Spawn()
-		stranger.Must(processtest.Command{Op: "listen", Port: w.Port, Data: kind, Tag: "x"})
+		port, err := strconv.Atoi(stranger.Must(processtest.Command{Op: "listen", Data: kind, Tag: "x"}).Data)
+		require.NoError(t, err)
+		w.Port = port
 		return []*processtest.Child{stranger}
 	}
 }

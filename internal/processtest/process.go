@@ -104,7 +104,7 @@ func (p *childProcess) do(c Command, e *Event) error {
 	case "create":
 		return p.create(c)
 	case "listen":
-		return p.listen(c)
+		return p.listen(c, e)
 	case "strange":
 		return p.strange(c)
 	case "end": // a subscription, registration or loop

@@ -14,17 +14,20 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 )
 
 // listen is somebody else's server on the port, of the kind that c.Data says.
-func (p *childProcess) listen(c Command) error {
+// Which one it is, when that is left to the system, is in the answer's Data.
+func (p *childProcess) listen(c Command, e *Event) error {
 	lis, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", c.Port)) //nolint:noctx // it does not block
 	if err != nil {
 		return err
 	}
 	p.keep(c.Tag, lis.Close)
+	e.Data = strconv.Itoa(lis.Addr().(*net.TCPAddr).Port)
 	go func() {
 		for {
 			conn, err := lis.Accept()
