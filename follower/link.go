@@ -271,13 +271,13 @@ func (l *link) nextDue() *key {
 // addWish adds what is wanted of k.
 func (l *link) addWish(b *wire.Batch, k *key) {
 	frame, more := k.wanted()
+	l.addAcks(b) // what was dealt with before a group was left, also by a key that there is another one of
 	if frame == nil {
 		l.mu.Lock()
 		l.wishes--
 		l.mu.Unlock()
 		return
 	}
-	l.addAcks(b) // what was dealt with before a group was left
 	b.Add(frame)
 	if more {
 		l.dueKey(k)
