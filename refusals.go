@@ -1,6 +1,7 @@
 package clusterclient
 
 import (
+	"cmp"
 	"net"
 	"strconv"
 	"sync"
@@ -18,10 +19,10 @@ const (
 	// maxRefusalPeers is how many peers are told apart. All others are one.
 	maxRefusalPeers = 64
 
-	// Processes are looked at for one that was refused maxRefusalLooks times at
-	// once, and then every refusalLookEvery. That takes milliseconds, and
-	// whoever is refused may come as often as he likes.
-	maxRefusalLooks  = 10
+	// Processes are looked at for one that was refused maxRefusalLooks times, one
+	// after the other, and then every refusalLookEvery. That takes milliseconds,
+	// and whoever is refused may come as often as he likes.
+	maxRefusalLooks  = 3
 	refusalLookEvery = time.Second
 )
 
@@ -31,12 +32,13 @@ const (
 type refusals struct {
 	log hclog.Logger
 
-	mu    sync.Mutex // guards what follows
-	total uint64
-	peers map[refusedKey]*refusedPeer
-	looks int       // for processes, less one for each refusalLookEvery
-	since time.Time // that was last taken off
-	last  int       // pid that was found
+	mu      sync.Mutex // guards what follows
+	total   uint64
+	peers   map[refusedKey]*refusedPeer
+	looking bool
+	looks   int       // for processes, less one for each refusalLookEvery
+	since   time.Time // that was last taken off
+	last    int       // pid that was found
 }
 
 // A refusedKey tells peers apart, a later process with the same pid too. The
@@ -95,7 +97,8 @@ func (r *refusals) find(who peercred.Peer) peercred.Process {
 	}
 	process := who.Process(last)
 	r.mu.Lock()
-	r.last = process.PID
+	r.looking = false
+	r.last = cmp.Or(process.PID, r.last)
 	r.mu.Unlock()
 	return process
 }
@@ -105,9 +108,10 @@ func (r *refusals) mayLookLocked(now time.Time) bool {
 	if passed > 0 {
 		r.looks, r.since = max(0, r.looks-int(min(passed, maxRefusalLooks))), now
 	}
-	if r.looks == maxRefusalLooks {
+	if r.looking || r.looks == maxRefusalLooks {
 		return false
 	}
+	r.looking = true
 	r.looks++
 	return true
 }
