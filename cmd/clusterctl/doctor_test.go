@@ -199,7 +199,7 @@ func tooManyCalls(t *testing.T, _ *tool, w *processtest.World) []*processtest.Ch
 	all := startWith(w, create, w.Creation())
 	all[1].Tell(processtest.Command{Op: "invoke", Method: "block", Data: "x", Timeout: time.Minute})
 	w.WaitFor("the handler runs", func() bool { return len(w.Centre.Runs["x"]) == 1 })
-	require.Contains(t, all[1].Do(processtest.Command{Op: "invoke", Method: "once", Data: "y"}).Err, "ResourceExhausted")
+	require.Contains(t, all[1].Do(processtest.Command{Op: "invoke", Method: "once", Data: "y"}).Err, "limit reached")
 	return all
 }
 
