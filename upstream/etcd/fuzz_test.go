@@ -38,9 +38,7 @@ func FuzzAnswers(f *testing.F) {
 			return
 		}
 		var events []*clientv3.Event
-		for _, e := range watch.GetEvents() {
-			events = append(events, e)
-		}
+		events = append(events, watch.GetEvents()...)
 		first, last := true, resp.GetHeader().GetRevision()
 		err := etcd.WatchAnswers(t.Context(), &resp, events, func(u leader.Update) {
 			if first { // what is, which has a version from any time before
