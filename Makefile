@@ -47,7 +47,7 @@ ALONE := ./internal/soak ./cmd/clusterctl .
 
 .PHONY: testalone
 testalone:
-	@rc=0; for p in $(ALONE); do go test -race $$p || rc=1; done; exit $$rc
+	@rc=0; for p in $(ALONE); do go test -race -timeout 20m $$p || rc=1; done; exit $$rc
 
 # They are skipped by whoever is not root.
 .PHONY: testroot
