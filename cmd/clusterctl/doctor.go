@@ -165,6 +165,9 @@ func (d *doctor) name(n inspect.Name) {
 		d.find(levelError, "hung", n.Name, d.leads(n)+" and does not answer"+cmp.Or(d.lease(n), ": "+n.Trouble), "look what it is busy with, or end it ("+kill(n.Leader.PID)+")"+d.orDepose(n))
 	case n.State == inspect.Failed:
 		d.find(levelError, "upstream", n.Name, peer(n.Leader)+" cannot open the upstream: "+n.Reason, "mend the upstream or the way to it")
+	case n.State == inspect.Granted:
+		n.State = inspect.Opening // it is about to begin all the same
+		d.name(n)
 	case l == nil || n.State != inspect.Led:
 		d.find(levelWarning, n.State, n.Name, fmt.Sprintf("the leadership of %s is %s%s", peer(n.Leader), n.State, because(n.Reason)), "wait; look again if it lasts")
 	default:

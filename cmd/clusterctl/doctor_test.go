@@ -58,6 +58,7 @@ func TestDoctor(t *testing.T) {
 		{"refused", "refused-tls", exitUnwell, anAuthority},
 		{"identity", "identity", exitUnwell, anIdentity},
 		{"blind", "blind", exitUnwell, aBlindLeader},
+		{"blind", "blind-to-a-key", exitOK, aKeyOutOfSight},
 		{"upstream", "upstream", exitUnwell, aLeaderWithoutUpstream},
 		{"opening", "opening", exitOK, anOpeningLeader},
 		{"leaving", "leaving", exitOK, aLeavingLeader},
@@ -125,6 +126,19 @@ func aBlindLeader(t *testing.T, tl *tool, w *processtest.World) []*processtest.C
 	subscribed(w, all, "k", "1")
 	w.Centre.Close()
 	until(t, "the leader is blind", func() bool { return !leadership(t, tl).Upstream.BlindSince.IsZero() })
+	return all
+}
+
+// A value that is too large leaves its key without one.
+func aKeyOutOfSight(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	create := w.Creation()
+	create.Message = 1000
+	all := startWith(w, create, create)
+	w.Centre.Set("k", "1")
+	subscribed(w, all, "k", "1")
+	w.Centre.Set("large", strings.Repeat("x", 1001))
+	all[0].Must(processtest.Command{Op: "subscribe", Key: "large", Tag: "large", Quiet: true})
+	until(t, "the value came", func() bool { return strings.Contains(leadership(t, tl).Upstream.Trouble, "bytes") })
 	return all
 }
 

@@ -32,6 +32,7 @@ type Command struct {
 	TLS        TLSFiles `json:"tls,omitzero"`
 	RuntimeDir string   `json:"runtime_dir,omitempty"`
 	Calls      int      `json:"calls,omitempty"`      // that may be under way; 0 for the default
+	Message    int      `json:"message,omitempty"`    // how many bytes a value may have; 0 for the default
 	PerSecond  int      `json:"per_second,omitempty"` // bytes that it takes from its leader; 0 for as many as there are
 	Address    string   `json:"address,omitempty"`    // the one of 127.0.0.1 if empty
 

@@ -213,8 +213,8 @@ func (p *childProcess) options(c Command) ([]clusterclient.Option, error) {
 	if c.RuntimeDir != "" {
 		opts = append(opts, clusterclient.WithRuntimeDir(c.RuntimeDir))
 	}
-	if c.Calls > 0 {
-		opts = append(opts, clusterclient.WithLimits(clusterclient.Limits{Calls: c.Calls}))
+	if c.Calls > 0 || c.Message > 0 {
+		opts = append(opts, clusterclient.WithLimits(clusterclient.Limits{Calls: c.Calls, Message: c.Message}))
 	}
 	if c.PerSecond > 0 {
 		opts = append(opts, clusterclient.WithNetwork(slowNetwork(c.PerSecond)))
