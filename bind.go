@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	// A process that was killed holds the port for some milliseconds after
-	// its connections have ended: the kernel closes its descriptors one by
-	// one, and those whom that wakes are in its way. Whoever connects
-	// meanwhile only makes it take longer. So the port is tried again after
-	// pauses of this length, for so long.
+	// A process that was killed may hold the port for some milliseconds after
+	// its connections have ended, where [freedFirst] has no effect: the kernel
+	// closes its descriptors one by one, and those whom that wakes are in its
+	// way. Whoever connects meanwhile only makes it take longer. And who has
+	// bound the port needs a moment to claim the lease. So the port is tried
+	// again after pauses of this length, for so long.
 	dyingRetryFirst   = time.Millisecond
 	dyingRetryLongest = 2 * time.Millisecond
 	dyingPatience     = 25 * time.Millisecond
