@@ -4,19 +4,15 @@ import (
 	"container/list"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 
 	"github.com/clusterclient/clusterclient/internal/gate"
 	"github.com/clusterclient/clusterclient/internal/peercred"
-	"github.com/clusterclient/clusterclient/leader"
-	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
 // A door is where connections come in. gRPC takes it for transport
@@ -32,48 +28,13 @@ type door struct {
 	refusals *refusals
 
 	mu      sync.Mutex       // guards what follows, and the guests
+	shut    bool             // nobody is let in any more
 	waiting list.List        // of *guest, the one that came first in front
 	inside  map[guestKey]int // sessions of each process
 }
 
 func newDoor(c *Client) *door {
 	return &door{policy: c.policy, limits: c.opts.limits, refusals: &c.refusals, inside: make(map[guestKey]int)}
-}
-
-// A guest is a connection from outside of this process.
-type guest struct {
-	door    *door
-	conn    net.Conn
-	who     peercred.Peer
-	process peercred.Process // known with the first session
-
-	// Guarded by door.mu.
-	place    *list.Element // among those waiting; nil when inside or gone
-	late     *time.Timer
-	sessions int
-	noted    bool // that it is refused
-	gone     bool
-}
-
-// guestKey tells processes apart, a later one with the same pid too, and users
-// where the system does not tell which process it is.
-type guestKey struct {
-	uid, pid int
-	started  uint64
-}
-
-// AuthType makes a guest what gRPC takes for the result of a handshake.
-func (g *guest) AuthType() string { return "clusterclient" }
-
-// guestOf returns the connection that a stream came over, nil for one within
-// this process.
-func guestOf(ctx context.Context) *guest {
-	if p, ok := peer.FromContext(ctx); ok {
-		if g, ok := p.AuthInfo.(*guest); ok {
-			return g
-		}
-	}
-	return nil
 }
 
 // An outside listener is one whose connections have to pass the door.
@@ -96,18 +57,25 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	if !ok { // from within this process
 		return raw, nil, nil
 	}
-	g := &guest{door: d, conn: a.Conn, who: peercred.Peer{UID: peercred.Nobody}}
-	d.wait(g)
-	conn, who, err := d.policy.Accept(a.Conn)
+	ctx, out := context.WithCancel(context.Background())
+	defer out()
+	g := &guest{door: d, conn: a.Conn, out: out, who: peercred.Peer{UID: peercred.Nobody}}
+	if !d.wait(g) {
+		return nil, nil, errShut
+	}
+	conn, who, err := d.policy.Accept(ctx, a.Conn)
+	d.mu.Lock() // it may be shown out at this moment
+	g.judged = true
+	if err == nil {
+		g.who = who
+	}
+	d.mu.Unlock()
 	if err != nil {
 		d.refuse(g, who, err)
 		gate.Tell(a.Conn, err)
 		g.leaves()
 		return nil, nil, err
 	}
-	d.mu.Lock() // it may be shown out at this moment
-	g.who = who
-	d.mu.Unlock()
 	return &guestConn{Conn: conn, g: g}, g, nil
 }
 
@@ -125,18 +93,41 @@ func (d *door) refuse(g *guest, who peercred.Peer, err error) {
 
 // wait puts a guest in the queue of those who have not said hello, where
 // nobody stays long. When too many wait, the one that came first has to go: it
-// had the most time.
-func (d *door) wait(g *guest) {
+// had the most time. It returns false when the guest came too late.
+func (d *door) wait(g *guest) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if g.gone {
-		return
+	if g.gone || d.shut && !g.judged {
+		return false
 	}
 	g.place = d.waiting.PushBack(g)
 	g.late = time.AfterFunc(d.limits.Handshake, func() { d.showOut(g, "has not said hello in time") })
 	if d.waiting.Len() > d.limits.Unauthenticated {
 		first := d.waiting.Front().Value.(*guest)
 		go d.showOut(first, "has not said hello, and too many others wait to do so")
+	}
+	return true
+}
+
+var errShut = errors.New("the leader is leaving")
+
+// close ends what is at the gate, for which gRPC would wait before it stops:
+// strangers could keep a leader from leaving. Whoever is inside stays.
+func (d *door) close() {
+	d.mu.Lock()
+	d.shut = true
+	var at []*guest
+	for e := d.waiting.Front(); e != nil; e = e.Next() {
+		if g := e.Value.(*guest); !g.judged {
+			at = append(at, g)
+		}
+	}
+	for _, g := range at {
+		g.unplaceLocked()
+	}
+	d.mu.Unlock()
+	for _, g := range at {
+		g.close()
 	}
 }
 
@@ -149,112 +140,15 @@ func (d *door) showOut(g *guest, why string) {
 	case !waits:
 		return
 	case noted: // it is being told
-		_ = g.conn.Close()
+		g.close()
 		return
 	}
 	if !who.Told() { // it has not come so far
 		_, who, _ = peercred.Of(g.conn)
 	}
 	from := g.conn.RemoteAddr()
-	_ = g.conn.Close()
+	g.close()
 	d.refusals.note(who, from, errors.New(why))
-}
-
-func (g *guest) unplaceLocked() {
-	if g.place != nil {
-		g.door.waiting.Remove(g.place)
-		g.place = nil
-		g.late.Stop()
-	}
-}
-
-// leaves is called when the connection is closed.
-func (g *guest) leaves() {
-	g.door.mu.Lock()
-	defer g.door.mu.Unlock()
-	g.gone = true
-	g.unplaceLocked()
-}
-
-// enters begins a session of a guest that has said hello. It corrects what
-// that says of the process where the system knows better.
-func (g *guest) enters(hello *clusterclientv1.Hello) error {
-	if g == nil {
-		return nil
-	}
-	d := g.door
-	claimed := int(hello.GetPeer().GetPid())
-	d.mu.Lock()
-	process := g.process
-	d.mu.Unlock()
-	if process.PID == 0 {
-		process = g.who.Process(claimed)
-	}
-	if process.PID == 0 && !g.who.Told() {
-		process.PID = claimed
-	}
-	if p := hello.GetPeer(); p != nil {
-		p.Pid = int64(process.PID)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	g.process = process
-	if d.inside[g.keyLocked()] >= d.limits.Sessions {
-		return fmt.Errorf("%s has %d sessions already", process, d.limits.Sessions)
-	}
-	d.inside[g.keyLocked()]++
-	g.sessions++
-	g.unplaceLocked()
-	return nil
-}
-
-func (g *guest) keyLocked() guestKey {
-	return guestKey{uid: g.who.UID, pid: g.process.PID, started: g.process.Started}
-}
-
-// origin is what the leader is told of the process that a session is of.
-func (g *guest) origin() leader.Origin {
-	g.door.mu.Lock()
-	defer g.door.mu.Unlock()
-	return leader.Origin{UID: g.who.UID, Started: g.process.Started, Conn: g.key()}
-}
-
-// key tells connections apart; nil stands for all within this process.
-func (g *guest) key() any {
-	if g == nil {
-		return nil
-	}
-	return g
-}
-
-// exits ends a session.
-func (g *guest) exits() {
-	if g == nil {
-		return
-	}
-	d := g.door
-	d.mu.Lock()
-	key := g.keyLocked()
-	if d.inside[key]--; d.inside[key] == 0 {
-		delete(d.inside, key)
-	}
-	g.sessions--
-	last := g.sessions == 0
-	d.mu.Unlock()
-	if last {
-		d.wait(g)
-	}
-}
-
-// guestConn tells the guest when gRPC closes its connection.
-type guestConn struct {
-	net.Conn
-	g *guest
-}
-
-func (c *guestConn) Close() error {
-	c.g.leaves()
-	return c.Conn.Close()
 }
 
 // ClientHandshake is not used: the gate at the dialling end is passed before

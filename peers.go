@@ -83,6 +83,7 @@ func newPolicy(c *Client) *gate.Policy {
 	_, ours := c.opts.network.(loopback)
 	return &gate.Policy{
 		Instance: c.instance, Host: c.opts.host, Users: c.opts.peers, Secret: c.opts.secret, TLS: c.opts.tls, HandshakeRoom: c.opts.limits.TLSHandshake,
+		Crew: new(gate.Crew),
 		UserSecret: func() ([]byte, error) {
 			dir, err := c.shared.open()
 			if err != nil {

@@ -340,6 +340,30 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 	}, limits)
 }
 
+// A leader that leaves does not wait for those whom it has not let in.
+func TestStrangersKeepNobodyFromLeaving(t *testing.T) {
+	for name, say := range map[string]string{"silence": "", "half a preface": "PRI *", "a proof": "CLUSTERCLIENT-PROOF1\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				up.Set("k", "v")
+				leads := cluster.Start()
+				follows := cluster.Start()
+				mustYield(t, mustSubscribe(t, follows, "k"), "v")
+				conn, err := cluster.Network.Host().Dial(t.Context(), "127.0.0.1:17777")
+				require.NoError(t, err)
+				_, err = conn.Write([]byte(say))
+				require.NoError(t, err)
+				synctest.Wait()
+				start := time.Now()
+				require.NoError(t, leads.Close())
+				require.Less(t, time.Since(start), time.Second, "fake time")
+				_, err = io.Copy(io.Discard, conn)
+				require.NoError(t, err, "it is told by the end")
+			})
+		})
+	}
+}
+
 // A connection whose last session has ended is not kept.
 func TestConnectionsThatAreLeftOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {

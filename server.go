@@ -153,6 +153,7 @@ func (s *server) stop() {
 	s.mu.Unlock()
 	s.cancel()
 	s.dir.stop()
+	s.door.close()
 	late := time.AfterFunc(flushTimeout, s.grpc.Stop)
 	s.grpc.GracefulStop()
 	late.Stop()

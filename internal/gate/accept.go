@@ -17,18 +17,18 @@ const lingerTime = 200 * time.Millisecond
 
 // Accept is the gate at the accepting end. It returns a connection whose next
 // bytes are those of HTTP/2, and who is at its other end. The caller bounds the
-// time that it takes by a deadline of conn. When it fails the caller tells the
-// other end why, see [Tell], and closes conn.
-func (p *Policy) Accept(conn net.Conn) (net.Conn, peercred.Peer, error) {
+// time that it takes by a deadline of conn; when ctx ends, conn has been closed.
+// When it fails the caller tells the other end why, see [Tell], and closes conn.
+func (p *Policy) Accept(ctx context.Context, conn net.Conn) (net.Conn, peercred.Peer, error) {
 	v, err := p.look(conn)
 	if err != nil {
 		return nil, v.peer, err
 	}
-	through, err := p.passAccepted(conn, v)
+	through, err := p.passAccepted(ctx, conn, v)
 	return through, v.peer, err
 }
 
-func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
+func (p *Policy) passAccepted(ctx context.Context, conn net.Conn, v verdict) (net.Conn, error) {
 	first, err := readPreface(conn)
 	if err != nil {
 		return nil, err
@@ -48,19 +48,32 @@ func (p *Policy) passAccepted(conn net.Conn, v verdict) (net.Conn, error) {
 	through := net.Conn(&replayed{Conn: rawio.Wrap(conn), first: first})
 	switch {
 	case p.TLS != nil && first[0] == tlsHandshake:
-		few := &records{Conn: through, left: p.handshakeRoom()}
-		secure := tls.Server(few, serverTLS(p.TLS))
-		if err := secure.HandshakeContext(context.Background()); err != nil { // the deadline of conn ends it
-			return nil, few.explain(err)
-		}
-		few.trust()
-		return secure, nil
+		return p.shakeHands(ctx, through, v)
 	case p.TLS != nil:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not use TLS, and the leader does", Todo: "give all processes WithTLS"}
 	case first[0] == tlsHandshake:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "uses TLS, and the leader does not", Todo: "give all processes WithTLS, or none"}
 	}
 	return through, nil
+}
+
+// shakeHands returns a connection over TLS, once it is its turn.
+func (p *Policy) shakeHands(ctx context.Context, conn net.Conn, v verdict) (net.Conn, error) {
+	turn, err := p.Crew.enter(ctx, conn, originOf(v.peer, conn))
+	if err != nil {
+		return nil, err
+	}
+	few := &records{Conn: conn, left: p.handshakeRoom()}
+	secure := tls.Server(few, serverTLS(p.TLS))
+	err = secure.HandshakeContext(context.Background()) // the end of conn ends it, and another goroutine costs as much as this one
+	switch cut := p.Crew.leave(turn); {
+	case cut != nil:
+		return nil, cut
+	case err != nil:
+		return nil, few.explain(err)
+	}
+	few.trust()
+	return secure, nil
 }
 
 // tlsHandshake is the first byte of a record of that kind.

@@ -44,6 +44,9 @@ type Policy struct {
 	// [DefaultHandshakeRoom].
 	HandshakeRoom int
 
+	// Crew bounds how many TLS handshakes run at once; nil for no bound.
+	Crew *Crew
+
 	// UserSecret returns what only processes of this user know. It is proven
 	// where the system does not tell which user is at the other end.
 	UserSecret func() ([]byte, error)

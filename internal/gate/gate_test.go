@@ -53,7 +53,7 @@ func meet(t *testing.T, dials, accepts *Policy, uids ...int) (ends [2]net.Conn, 
 	done := make(chan outcome, 1)
 	go func() {
 		_ = a.SetDeadline(time.Now().Add(3 * time.Second))
-		through, _, err := accepts.Accept(a)
+		through, _, err := accepts.Accept(t.Context(), a)
 		if err != nil {
 			Tell(a, err)
 			_ = a.Close()
@@ -194,7 +194,7 @@ func TestProofCannotBeUsedAgain(t *testing.T) {
 		p := &Policy{Secret: secretA, Instance: []byte("0123456789abcdef")}
 		d, a := pair(t, peercred.Nobody, 0)
 		tape := &recorder{Conn: d}
-		go func() { _, _, _ = p.Accept(a) }()
+		go func() { _, _, _ = p.Accept(t.Context(), a) }()
 		_, _, err := p.Dial(t.Context(), tape, time.Second)
 		require.NoError(t, err)
 		require.NoError(t, tape.Close())
@@ -203,7 +203,7 @@ func TestProofCannotBeUsedAgain(t *testing.T) {
 		d, a = pair(t, peercred.Nobody, 0)
 		_, err = d.Write(tape.out)
 		require.NoError(t, err)
-		_, _, err = p.Accept(a)
+		_, _, err = p.Accept(t.Context(), a)
 		require.ErrorContains(t, err, "does not know the secret")
 
 		d, a = pair(t, peercred.Nobody, 0)
@@ -240,7 +240,7 @@ func TestProofIsOfOneAddress(t *testing.T) {
 		conn, err := honest.Accept()
 		if err == nil {
 			defer func() { _ = conn.Close() }()
-			_, _, err = p.Accept(conn)
+			_, _, err = p.Accept(t.Context(), conn)
 			Tell(conn, err)
 		}
 		accepted <- err
@@ -275,7 +275,7 @@ func TestDeadlines(t *testing.T) {
 			_, _ = d.Write([]byte(said))
 			_ = a.SetDeadline(time.Now().Add(time.Second))
 			start := time.Now()
-			_, _, err := p.Accept(a)
+			_, _, err := p.Accept(t.Context(), a)
 			require.ErrorContains(t, err, "timeout", "after %q", said)
 			require.Equal(t, time.Second, time.Since(start))
 
@@ -298,7 +298,7 @@ func TestStrangers(t *testing.T) {
 	for _, said := range []string{"GET / HTTP/1.1\r\n\r\n", "\x00", "PRI * HTTP/3.0", "CLUSTERCLIENT-PROOF2\r\n\r\n"} {
 		d, a := pair(t, 1, 1)
 		_, _ = d.Write([]byte(said))
-		_, _, err := (&Policy{}).Accept(a)
+		_, _, err := (&Policy{}).Accept(t.Context(), a)
 		require.ErrorIs(t, err, ErrStranger, "%q", said)
 
 		d, a = pair(t, 1, 1)
@@ -347,7 +347,7 @@ func FuzzAccept(f *testing.F) {
 		d, a := pair(t, peercred.Nobody, 0)
 		_, _ = d.Write(said)
 		_ = d.Close()
-		conn, _, err := p.Accept(a)
+		conn, _, err := p.Accept(t.Context(), a)
 		if err == nil && (len(p.Secret) > 0 || !p.Vouched || p.TLS != nil) {
 			t.Errorf("let in by %q", said)
 		}

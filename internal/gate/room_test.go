@@ -64,7 +64,7 @@ func TestStrangersTakeNoRoom(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			for range times {
 				conn := &speaker{said: bytes.NewReader(tt.said)}
-				_, _, err := tt.p.Accept(conn)
+				_, _, err := tt.p.Accept(t.Context(), conn)
 				require.Error(t, err)
 				require.LessOrEqual(t, conn.read, 128)
 			}
@@ -83,7 +83,7 @@ func TestHandshakeThatDoesNotEnd(t *testing.T) {
 		hello = append(hello, 0x16, 3, 1, 0x40, 0)
 	}
 	conn := &speaker{said: bytes.NewReader(hello)}
-	_, _, err := (&Policy{TLS: &tls.Config{Certificates: []tls.Certificate{{}}}}).Accept(conn)
+	_, _, err := (&Policy{TLS: &tls.Config{Certificates: []tls.Certificate{{}}}}).Accept(t.Context(), conn)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, io.EOF)
 	require.LessOrEqual(t, conn.read, recordHeader+DefaultHandshakeRoom)
@@ -107,7 +107,7 @@ func selfSigned(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"cluster"}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
