@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 )
@@ -101,6 +102,7 @@ func clientConn(dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn,
 			grpc.MaxCallSendMsgSize(wire.MaxFrame),
 		),
 		grpc.WithReadBufferSize(followerReadBuffer),
+		experimental.WithBufferPool(wire.FramePool()),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithDisableServiceConfig(),

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
@@ -91,6 +92,7 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.ReadBufferSize(readBuffer),
+		experimental.BufferPool(wire.FramePool()),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: askAfter, Timeout: cutAfter - askAfter}),
 		grpc.ConnectionTimeout(c.opts.limits.Handshake),

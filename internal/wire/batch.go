@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
@@ -21,9 +20,10 @@ const (
 
 	// chunkSize is the size of a frame above which it is cut, and pieceSize that
 	// of its pieces. Smaller pieces cost more; what comes behind a larger one
-	// waits longer.
+	// waits longer. With all that is around it, a piece fits into one frame of
+	// HTTP/2, and is received in one segment.
 	chunkSize = 64 << 10
-	pieceSize = 16 << 10
+	pieceSize = dataFrame - 64
 
 	// Numbers of fields: "frames" in SessionRequest and SessionResponse, and
 	// "chunk" in the two kinds of frames.
@@ -38,32 +38,6 @@ type Batch struct {
 	buf    *[]byte
 	piece  []byte // follows buf; not copied, since it is large
 	handed []*atomic.Bool
-}
-
-// buffers has the buffers of batches. gRPC's own pool clears those that it
-// hands out, which costs more than everything else that is done to them.
-var buffers mem.BufferPool = &bufferPool{}
-
-type bufferPool struct{ pool sync.Pool }
-
-// Get returns an empty buffer; what gRPC asks for has no length either way.
-func (p *bufferPool) Get(length int) *[]byte {
-	if b, ok := p.pool.Get().(*[]byte); ok {
-		*b = (*b)[:0]
-		return b
-	}
-	b := make([]byte, 0, length+length/4)
-	return &b
-}
-
-// maxPooled is the capacity above which a buffer is left to the collector.
-const maxPooled = 4 * chunkSize
-
-// Put takes a buffer back.
-func (p *bufferPool) Put(b *[]byte) {
-	if cap(*b) <= maxPooled {
-		p.pool.Put(b)
-	}
 }
 
 // Add appends frame, a RequestFrame or ResponseFrame.

@@ -11,48 +11,6 @@ import (
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// Frames is a batch as it was received, a message that [Stream.RecvMsg] takes.
-// Its frames are decoded one by one, and those that there are many of without
-// reflection.
-type Frames struct {
-	data []byte     // what is left of it
-	hold mem.Buffer // of data; nil when that is the collector's
-}
-
-// release gives the bytes of the batch back, unless a [Call] or [Reply] has
-// kept them.
-func (f *Frames) release() {
-	if f.hold != nil {
-		f.hold.Free()
-	}
-	*f = Frames{}
-}
-
-// next returns the next frame in encoded form, nil at the end.
-func (f *Frames) next() ([]byte, error) {
-	for len(f.data) > 0 {
-		num, typ, n := consumeTag(f.data)
-		if n < 0 {
-			return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
-		}
-		rest := f.data[n:]
-		if num == framesField && typ == protowire.BytesType {
-			frame, n := protowire.ConsumeBytes(rest)
-			if n < 0 {
-				return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
-			}
-			f.data = rest[n:]
-			return frame, nil
-		}
-		n = protowire.ConsumeFieldValue(num, typ, rest)
-		if n < 0 {
-			return nil, fmt.Errorf("wire: a batch does not decode: %w", protowire.ParseError(n))
-		}
-		f.data = rest[n:]
-	}
-	return nil, nil
-}
-
 // consumeTag refuses, as generated code does, numbers that no field can have.
 func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
 	if len(b) > 0 && b[0] >= 1<<3 && b[0] < 1<<7 { // nearly all are one byte

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -14,8 +15,9 @@ import (
 
 // received is a stream on which one message has arrived.
 type received struct {
-	data []byte
-	over bool
+	data     []byte
+	segments mem.BufferSlice // in place of data, and freed
+	over     bool
 }
 
 func (r *received) Context() context.Context { return context.Background() }
@@ -26,6 +28,10 @@ func (r *received) RecvMsg(m any) error {
 		return io.EOF
 	}
 	r.over = true
+	if r.segments != nil {
+		defer r.segments.Free()
+		return Codec{}.Unmarshal(r.segments, m)
+	}
 	m.(*Frames).data = r.data
 	return nil
 }

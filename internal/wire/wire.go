@@ -10,7 +10,6 @@ package wire
 import (
 	"context"
 	"crypto/sha256"
-	"slices"
 
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto" // registers the codec that Codec falls back on
@@ -97,20 +96,6 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return fallback.Unmarshal(data, v)
 	}
-	f.hold = whole(data)
-	f.data = f.hold.ReadOnlyData()
+	f.take(data)
 	return nil
-}
-
-// whole returns data in one piece, to be freed.
-func whole(data mem.BufferSlice) mem.Buffer {
-	if len(data) == 1 {
-		data[0].Ref()
-		return data[0]
-	}
-	n := data.Len()
-	buf := buffers.Get(n)
-	*buf = slices.Grow(*buf, n)[:n]
-	data.CopyTo(*buf)
-	return mem.NewBuffer(buf, buffers)
 }
