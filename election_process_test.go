@@ -288,16 +288,7 @@ func TestProcessForeignListener(t *testing.T) {
 func TestProcessUpstreamFailsToOpen(t *testing.T) {
 	w := processtest.New(t)
 	w.Centre.FailOpen("wrong password")
-	w.Centre.Hold(true)
-	var all []*child
-	var created []func() event
-	for range 4 {
-		c := w.Spawn()
-		all = append(all, c)
-		created = append(created, c.Tell(w.Creation()))
-		w.WaitFor("somebody opens the upstream", func() bool { return w.Centre.Accepted == 1 })
-	}
-	waitsForUpstream(w, all[0])
+	all, created := whileUpstreamOpens(w)
 	w.Centre.Hold(false)
 	for _, done := range created {
 		require.Contains(t, done().Err, "wrong password")
@@ -309,6 +300,21 @@ func TestProcessUpstreamFailsToOpen(t *testing.T) {
 		c.Must(w.Creation())
 	}
 	w.Settled(0, all)
+}
+
+// whileUpstreamOpens returns processes that wait for the first of them to open its
+// upstream, which is held up, and what tells how each one's Create ended.
+func whileUpstreamOpens(w *world) (all []*child, created []func() event) {
+	w.T.Helper()
+	w.Centre.Hold(true)
+	for range 4 {
+		c := w.Spawn()
+		all = append(all, c)
+		created = append(created, c.Tell(w.Creation()))
+		w.WaitFor("somebody opens the upstream", func() bool { return w.Centre.Accepted == 1 })
+	}
+	waitsForUpstream(w, all[0])
+	return all, created
 }
 
 // waitsForUpstream holds that a newcomer learns from the leader that its
@@ -325,16 +331,7 @@ func waitsForUpstream(w *world, leader *child) {
 
 func TestProcessUpstreamSlowToOpen(t *testing.T) {
 	w := processtest.New(t)
-	w.Centre.Hold(true)
-	var all []*child
-	var created []func() event
-	for range 4 {
-		c := w.Spawn()
-		all = append(all, c)
-		created = append(created, c.Tell(w.Creation()))
-		w.WaitFor("somebody opens the upstream", func() bool { return w.Centre.Accepted == 1 })
-	}
-	waitsForUpstream(w, all[0])
+	all, created := whileUpstreamOpens(w)
 	opened := time.Now().UnixNano()
 	w.Centre.Hold(false)
 	for _, done := range created {

@@ -122,9 +122,9 @@ func TestInvokeAfterItsContextEnded(t *testing.T) {
 	})
 }
 
-// TestExpiredCallIsNotStarted holds a call up on its way until its deadline
-// has passed.
-func TestExpiredCallIsNotStarted(t *testing.T) {
+// overStallable runs test with a follower whose network can be held up.
+func overStallable(t *testing.T, test func(t *testing.T, c *clustertest.Node, network *stallable, m *slowMethod)) {
+	t.Helper()
 	bubble.Test(t, func(t *testing.T) {
 		up, m := clustertest.NewUpstream(), new(slowMethod)
 		up.Methods = func(r *leader.Registry) {
@@ -134,8 +134,14 @@ func TestExpiredCallIsNotStarted(t *testing.T) {
 		cluster := clustertest.New(t, up)
 		cluster.Start()
 		network := newStallable(cluster)
-		c := cluster.Start(network.option())
+		test(t, cluster.Start(network.option()), network, m)
+	})
+}
 
+// TestExpiredCallIsNotStarted holds a call up on its way until its deadline
+// has passed.
+func TestExpiredCallIsNotStarted(t *testing.T) {
+	overStallable(t, func(t *testing.T, c *clustertest.Node, network *stallable, m *slowMethod) {
 		network.stall()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -152,17 +158,7 @@ func TestExpiredCallIsNotStarted(t *testing.T) {
 // TestCancelOvertakesNoCall gives a call up while its argument, which is
 // large, is still on its way.
 func TestCancelOvertakesNoCall(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
-		up, m := clustertest.NewUpstream(), new(slowMethod)
-		up.Methods = func(r *leader.Registry) {
-			m.register(r)
-			roundTrips(r)
-		}
-		cluster := clustertest.New(t, up)
-		cluster.Start()
-		network := newStallable(cluster)
-		c := cluster.Start(network.option())
-
+	overStallable(t, func(t *testing.T, c *clustertest.Node, network *stallable, m *slowMethod) {
 		network.stall()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)

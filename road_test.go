@@ -28,10 +28,10 @@ func realClient(t testing.TB, port int, up *clustertest.Upstream, opts ...cluste
 }
 
 func freePort(t testing.TB) int {
-	lis, err := net.Listen("tcp4", "127.0.0.1:0")
+	t.Helper()
+	port, err := processtest.FreePort()
 	require.NoError(t, err)
-	defer func() { _ = lis.Close() }()
-	return lis.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func sockets(t *testing.T, dir string) []string {

@@ -17,7 +17,10 @@ import (
 // followers counts the clients that the leader serves, its own among them.
 func followers(c *clustertest.Node) int { return len(c.Stats().Leading.Followers) }
 
-func TestSlowFollowerIsNotCutWhileBytesMove(t *testing.T) {
+// withSlowFollower runs test with a leader, and a follower that has the value "0" of
+// key "k", and whose network can be held up.
+func withSlowFollower(t *testing.T, test func(t *testing.T, up *clustertest.Upstream, a *clustertest.Node, net *stallable, sub *follower.Subscription)) {
+	t.Helper()
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		up.Set("k", "0")
 		a := cluster.Start()
@@ -25,6 +28,12 @@ func TestSlowFollowerIsNotCutWhileBytesMove(t *testing.T) {
 		b := cluster.Start(net.option(), clusterclient.WithRole(clusterclient.FollowerOnly))
 		sub := mustSubscribe(t, b, "k")
 		mustYield(t, sub, "0")
+		test(t, up, a, net, sub)
+	})
+}
+
+func TestSlowFollowerIsNotCutWhileBytesMove(t *testing.T) {
+	withSlowFollower(t, func(t *testing.T, up *clustertest.Upstream, a *clustertest.Node, net *stallable, sub *follower.Subscription) {
 		for i := range 20 {
 			net.stall() // it says nothing, in turns with a moment in which it does
 			time.Sleep(25 * time.Second)
@@ -39,13 +48,7 @@ func TestSlowFollowerIsNotCutWhileBytesMove(t *testing.T) {
 }
 
 func TestFollowerIsCutWhenNoByteMoves(t *testing.T) {
-	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
-		up.Set("k", "0")
-		a := cluster.Start()
-		net := newStallable(cluster)
-		b := cluster.Start(net.option(), clusterclient.WithRole(clusterclient.FollowerOnly))
-		sub := mustSubscribe(t, b, "k")
-		mustYield(t, sub, "0")
+	withSlowFollower(t, func(t *testing.T, up *clustertest.Upstream, a *clustertest.Node, net *stallable, sub *follower.Subscription) {
 		net.stall()
 		time.Sleep(cutEarliest)
 		require.Equal(t, 2, followers(a), "cut too early")
