@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/clusterclient/clusterclient/leader"
@@ -81,6 +84,43 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 		e.Up.Methods = func(r *leader.Registry) {
 			handleEcho(r)
 			leader.Handle(r, "exit", func(context.Context, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil })
+		}
+	})
+}
+
+// A context outlives its call, and others that are received later.
+func TestHandlerKeepsItsContext(t *testing.T) {
+	const calls = 40
+	var kept []context.Context
+	eachRole(t, func(t *testing.T, e *env) {
+		kept = nil
+		deadlines := make([]time.Time, calls)
+		for i := range calls {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*time.Minute)
+			deadlines[i], _ = ctx.Deadline()
+			ctx = metadata.AppendToOutgoingContext(ctx, "number", strconv.Itoa(i))
+			require.NoError(t, e.Client.Invoke(ctx, "keep", []byte{}, nil))
+			cancel()
+		}
+		require.Len(t, kept, calls)
+		for i, ctx := range kept {
+			require.ErrorIs(t, ctx.Err(), context.Canceled)
+			<-ctx.Done()
+			deadline, _ := ctx.Deadline()
+			require.True(t, deadline.Equal(deadlines[i]), "deadline %v, want %v", deadline, deadlines[i])
+			md, _ := metadata.FromIncomingContext(ctx)
+			require.Equal(t, []string{strconv.Itoa(i)}, md["number"])
+			method, _ := grpc.Method(ctx)
+			require.Equal(t, "keep", method)
+			_, known := leader.CallerFrom(ctx)
+			require.True(t, known)
+		}
+	}, func(e *env) {
+		e.Up.Methods = func(r *leader.Registry) {
+			leader.Handle(r, "keep", func(ctx context.Context, _ []byte) ([]byte, error) {
+				kept = append(kept, ctx)
+				return nil, nil
+			})
 		}
 	})
 }

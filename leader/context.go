@@ -10,51 +10,91 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
+	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
 // A call is one request of a follower that runs user code. It is the context
-// of that code, too. Most handlers are over before they ask their context
-// anything, so what costs time, the timer of the deadline and the channel of
-// Done, is made when it is asked for.
+// of that code, too, which may keep it for as long as it likes: no call is used
+// again. There are hundreds of thousands of them a second, so they are small.
+// What costs time or memory, such as the timer of the deadline and the channel
+// of Done, is made when it is asked for: most handlers are over before they ask
+// their context anything.
 type call struct {
-	s      *session
-	in     wire.Call
-	method *method            // nil unless it invokes one
-	direct func(*wire.Reply)  // takes the reply within the process; may be nil
-	turn   *turn              // of an operation on a registration; may be nil
-	end    context.CancelFunc // of a stream, which has a context of its own
-	ticket bool               // it is a stream that has been admitted and has not come yet
-	code   codes.Code         // of the answer, or of the end of a oneway call
+	s        *session
+	in       *wire.Call // the Receiver's when the call runs where it was received; that takes it back when the handler has returned
+	deadline int64
+	method   *method            // nil unless it invokes one
+	direct   func(*wire.Reply)  // takes the reply within the process; may be nil
+	turn     *turn              // of an operation on a registration; may be nil
+	end      context.CancelFunc // of a stream, which has a context of its own
+	ticket   bool               // it is a stream that has been admitted and has not come yet
+	code     codes.Code         // of the answer, or of the end of a oneway call
 
-	mu       sync.Mutex // guards what follows
-	err      error      // why the context has ended
-	cut      bool       // off, by the end of the leadership
+	mu    sync.Mutex // guards what follows
+	cut   bool       // off, by the end of the leadership
+	err   error      // why the context has ended
+	asked *asked     // nil until there is something in it
+}
+
+// asked is what a handler has asked its context for.
+type asked struct {
+	metadata []*clusterclientv1.Metadata // of the request
 	done     chan struct{}
 	timer    *time.Timer
 	after    map[*func()]struct{} // to be called when the context ends
-	values   context.Context      // of gRPC; nil until somebody asks
-	outgoing *transportStream     // as is this
+	values   context.Context      // of gRPC
+	outgoing *transportStream
 }
 
 var _ context.Context = (*call)(nil)
 
-// newCall returns the call that in asks for.
-func newCall(s *session, in *wire.Call) *call { return &call{s: s, in: *in} }
+// newCall returns the call that in, of which it has a copy, asks for.
+func newCall(s *session, in *wire.Call) *call {
+	both := &struct {
+		call call
+		in   wire.Call
+	}{in: *in}
+	both.call.begin(s, &both.in)
+	return &both.call
+}
+
+// begin makes an empty call the one that in asks for.
+func (c *call) begin(s *session, in *wire.Call) {
+	c.s, c.in, c.deadline = s, in, in.Deadline
+	if len(in.Metadata) > 0 {
+		c.asked = &asked{metadata: in.Metadata}
+	}
+}
+
+// name returns what the call calls, also when it is over.
+func (c *call) name() string {
+	if c.method != nil {
+		return c.method.name
+	}
+	return c.in.Method
+}
+
+func (c *call) askedLocked() *asked {
+	if c.asked == nil {
+		c.asked = new(asked)
+	}
+	return c.asked
+}
 
 // loose reports whether the call goes on, or ends, without its session.
 func (c *call) loose() bool { return c.end != nil || c.in.Oneway }
 
 // Deadline returns the caller's deadline.
 func (c *call) Deadline() (time.Time, bool) {
-	if c.in.Deadline == 0 {
+	if c.deadline == 0 {
 		return time.Time{}, false
 	}
-	return time.Unix(0, c.in.Deadline), true
+	return time.Unix(0, c.deadline), true
 }
 
 // expired reports whether the deadline was before now.
 func (c *call) expired(now time.Time) bool {
-	return c.in.Deadline != 0 && now.UnixNano() >= c.in.Deadline
+	return c.deadline != 0 && now.UnixNano() >= c.deadline
 }
 
 // Done returns a channel that is closed when the call was cancelled, has
@@ -62,21 +102,22 @@ func (c *call) expired(now time.Time) bool {
 func (c *call) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.done == nil {
-		c.done = make(chan struct{})
+	a := c.askedLocked()
+	if a.done == nil {
+		a.done = make(chan struct{})
 		if c.err != nil {
-			close(c.done)
+			close(a.done)
 		}
 		c.watchDeadlineLocked()
 	}
-	return c.done
+	return a.done
 }
 
 // Err returns nil until the context has ended.
 func (c *call) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && c.in.Deadline != 0 && c.expired(time.Now()) {
+	if c.err == nil && c.deadline != 0 && c.expired(time.Now()) {
 		c.endLocked(context.DeadlineExceeded)
 	}
 	return c.err
@@ -91,23 +132,24 @@ func (c *call) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	if c.after == nil {
-		c.after = make(map[*func()]struct{})
+	a := c.askedLocked()
+	if a.after == nil {
+		a.after = make(map[*func()]struct{})
 	}
-	c.after[&f] = struct{}{}
+	a.after[&f] = struct{}{}
 	c.watchDeadlineLocked()
 	return func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		_, waiting := c.after[&f]
-		delete(c.after, &f)
+		_, waiting := a.after[&f]
+		delete(a.after, &f)
 		return waiting
 	}
 }
 
 func (c *call) watchDeadlineLocked() {
-	if deadline, ok := c.Deadline(); ok && c.timer == nil && c.err == nil {
-		c.timer = time.AfterFunc(time.Until(deadline), func() { c.endWith(context.DeadlineExceeded) })
+	if deadline, ok := c.Deadline(); ok && c.asked.timer == nil && c.err == nil {
+		c.asked.timer = time.AfterFunc(time.Until(deadline), func() { c.endWith(context.DeadlineExceeded) })
 	}
 }
 
@@ -146,8 +188,8 @@ func (c *call) finish(r *wire.Reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(context.Canceled)
-	if c.outgoing != nil {
-		r.Header, r.Trailer = c.outgoing.sent()
+	if a := c.asked; a != nil && a.outgoing != nil {
+		r.Header, r.Trailer = a.outgoing.sent()
 	}
 }
 
@@ -162,16 +204,23 @@ func (c *call) endLocked(err error) {
 		return
 	}
 	c.err = err
-	if c.done != nil {
-		close(c.done)
+	if c.asked != nil {
+		c.asked.end()
 	}
-	if c.timer != nil {
-		c.timer.Stop()
+}
+
+// end tells whoever waits for the end of the context.
+func (a *asked) end() {
+	if a.done != nil {
+		close(a.done)
 	}
-	for f := range c.after {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	for f := range a.after {
 		go (*f)()
 	}
-	c.after = nil
+	a.after = nil
 }
 
 // Value returns the caller, or what gRPC's functions for handlers look for.
@@ -180,12 +229,13 @@ func (c *call) Value(key any) any {
 		return c.s.peer
 	}
 	c.mu.Lock()
-	if c.values == nil {
-		c.outgoing = &transportStream{method: c.in.Method}
-		values := metadata.NewIncomingContext(context.Background(), wire.MetadataFrom(c.in.Metadata))
-		c.values = grpc.NewContextWithServerTransportStream(values, c.outgoing)
+	a := c.askedLocked()
+	if a.values == nil {
+		a.outgoing = &transportStream{method: c.name()}
+		values := metadata.NewIncomingContext(context.Background(), wire.MetadataFrom(a.metadata))
+		a.values = grpc.NewContextWithServerTransportStream(values, a.outgoing)
 	}
-	values := c.values
+	values := a.values
 	c.mu.Unlock()
 	return values.Value(key)
 }

@@ -185,7 +185,7 @@ func (l *Leader) stillRunning() string {
 	defer l.mu.Unlock()
 	var names []string
 	for _, c := range l.callsLocked() {
-		names = append(names, c.in.Method)
+		names = append(names, c.name())
 	}
 	if len(names) == 0 {
 		return "Upstream.Watch has not returned"

@@ -59,7 +59,7 @@ func (s *session) startShared(c *call) (taken bool) {
 
 // join returns the reply to c if that is known.
 func (sh *sharing) join(c *call) (r wire.Reply, ok bool) {
-	q := questionOf(&c.in)
+	q := questionOf(c.in)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if r, ok = sh.results.get(q, time.Now()); ok {
@@ -82,10 +82,10 @@ func (sh *sharing) join(c *call) (r wire.Reply, ok bool) {
 // shadow returns a call like c that has no caller: nobody waits for its reply,
 // and no session or deadline ends it.
 func (c *call) shadow() *call {
-	shadow := newCall(c.s, &c.in)
+	shadow := newCall(c.s, c.in)
 	shadow.method = c.method
 	shadow.in.Keep()
-	shadow.in.ID, shadow.in.Deadline, shadow.in.Oneway = 0, 0, true
+	shadow.in.ID, shadow.deadline, shadow.in.Oneway = 0, 0, true
 	return shadow
 }
 

@@ -30,6 +30,10 @@ const (
 	// after 10 ms, and a call of another one goes through several hands.
 	yieldEvery = 64
 
+	// spareCalls is how many calls are made at once. One that a handler keeps as
+	// its context, beyond its end, keeps the others.
+	spareCalls = 16
+
 	// sampleEvery is one in how many runs is timed.
 	sampleEvery = 16
 )
@@ -50,8 +54,9 @@ type shift struct {
 	s        *session
 	relieved bool
 	admitted bool          // the leader counts one call for all that run here
-	call     *call         // whose handler runs here now
-	turn     uint64        // of call
+	running  *call         // its handler runs here now
+	turn     uint64        // of running
+	spare    []call        // empty
 	last     *method       // that was called
 	runs     uint          // of handlers
 	now      time.Time     // when one was last timed
@@ -116,6 +121,7 @@ func (s *session) relieve(turn uint64) {
 		return
 	}
 	c.in.Keep() // its batch will be given back
+	s.in.Leave()
 	s.calls[c.in.ID] = c
 	s.w.Expect(1)
 	s.w.Wake()
@@ -153,9 +159,9 @@ func (s *session) broken(err error) { s.cancel(fmt.Errorf("%w: %w", ErrBroken, e
 // abandoned finds somebody else to receive when a handler has ended the
 // goroutine that is on shift.
 func (sh *shift) abandoned() {
-	if sh.call != nil {
+	if sh.running != nil {
 		sh.s.relieve(sh.turn)
-		sh.s.leave(sh.call)
+		sh.s.leave(sh.running)
 	}
 }
 
@@ -214,9 +220,20 @@ func (sh *shift) take(f *wire.Call) {
 		sh.s.startCall(f, nil)
 		return
 	}
-	c := newCall(sh.s, f)
+	c := sh.call()
+	c.begin(sh.s, f)
 	c.method = m
 	sh.run(c)
+}
+
+// call returns an empty call. Several are made at once.
+func (sh *shift) call() *call {
+	if len(sh.spare) == 0 {
+		sh.spare = make([]call, spareCalls)
+	}
+	c := &sh.spare[0]
+	sh.spare = sh.spare[1:]
+	return c
 }
 
 // admit makes the leader wait, when it leaves, for what runs here; false when
@@ -239,10 +256,10 @@ func (sh *shift) run(c *call) {
 		c.method.count(s.shard, c.code)
 		return
 	}
-	sh.call, sh.turn = c, s.here.begin(c)
+	sh.running, sh.turn = c, s.here.begin(c)
 	var r wire.Reply
 	c.run(&r)
-	sh.call = nil
+	sh.running = nil
 	r.ID = c.in.ID
 	if !s.here.end(sh.turn) {
 		sh.relieved = true

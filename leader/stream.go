@@ -30,7 +30,8 @@ func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any) 
 	ticket := takeOne(md, wire.TicketKey)
 	ctx, cancel := context.WithCancel(metadata.NewIncomingContext(withCaller(stream.Context(), s.peer), md))
 	defer cancel()
-	c := &call{s: s, in: wire.Call{Method: method}, end: cancel}
+	c := newCall(s, &wire.Call{Method: method})
+	c.end = cancel
 	if ticket == "" && !l.begin(c) { // a follower of a build that does not ask
 		return answered(status.Error(codes.Unavailable, errLeaving.Error()))
 	}

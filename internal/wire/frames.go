@@ -46,7 +46,7 @@ type Receiver struct {
 	values    func(*Value) // see Values
 	calls     func(*Call)  // see Calls
 	failed    func(error)  // likewise
-	call      Call         // used again for each
+	call      *Call        // used again for each, see Leave; nil before the first
 	reply     Reply
 	value     Value
 	wish      *wish             // nil before the first
@@ -114,13 +114,11 @@ func (r *Receiver) Request(call func(*Call), other func(*clusterclientv1.Request
 
 func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
 	if body, ok := sole(frame, callField); ok {
-		method, codec := r.call.Method, r.call.Codec
-		r.call = Call{hold: hold}
-		if err := r.call.parse(body, r, method, codec); err != nil {
-			return err
+		c, err := r.parseCall(body, hold)
+		if err == nil {
+			call(c)
 		}
-		call(&r.call)
-		return nil
+		return err
 	}
 	if body, ok := sole(frame, requestChunkField); ok {
 		var c chunk
@@ -153,6 +151,19 @@ func (r *Receiver) request(frame []byte, hold mem.Buffer, call func(*Call), othe
 	}
 	return err
 }
+
+// parseCall decodes a Call into the one before, whose texts are often the same.
+func (r *Receiver) parseCall(body []byte, hold mem.Buffer) (*Call, error) {
+	if r.call == nil {
+		r.call = new(Call)
+	}
+	method, codec := r.call.Method, r.call.Codec
+	*r.call = Call{hold: hold}
+	return r.call, r.call.parse(body, r, method, codec)
+}
+
+// Leave leaves the Call that was given last to whoever has it.
+func (r *Receiver) Leave() { r.call = nil }
 
 // Response takes the next frame of a leader's batch, as [Receiver.Request]
 // does that of a follower's.
