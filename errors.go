@@ -58,7 +58,8 @@ var (
 	// [WithPeers] and [WithSecret].
 	ErrPeerRefused = errs.ErrPeerRefused
 
-	// ErrLimit: one of the leader's [Limits] is reached, or that of a method.
+	// ErrLimit: one of the leader's [Limits] is reached, or that of a method. The
+	// error names it.
 	ErrLimit = errs.ErrLimit
 
 	// ErrDeleted: the key does not exist upstream. [Get] and [Watch] report a

@@ -97,7 +97,7 @@ func (g *guest) enters(hello *clusterclientv1.Hello) error {
 	defer d.mu.Unlock()
 	g.process = process
 	if d.inside[g.keyLocked()] >= d.limits.Sessions {
-		return fmt.Errorf("%s has %d sessions already", process, d.limits.Sessions)
+		return fmt.Errorf("%s has %d sessions already, and no more are allowed by Limits.Sessions", process, d.limits.Sessions)
 	}
 	d.inside[g.keyLocked()]++
 	g.sessions++

@@ -33,8 +33,9 @@ type Limits struct {
 	Sessions int
 
 	// Subscriptions is how many keys one session may subscribe to; the
-	// default is 262144. A subscription above it stays without a value and
-	// says why.
+	// default is 262144. Next of a subscription above it fails with
+	// [ErrLimit], once, as [follower.Subscription.Next] says; it is served when
+	// another one is closed.
 	Subscriptions int
 
 	// Calls is how many calls of one session may be under way; the default is
@@ -50,7 +51,8 @@ type Limits struct {
 	Message int
 
 	// Key is how long a key, or a name of a method or queue group, may be, in
-	// bytes; the default is 4096. A longer one is refused with [ErrTooLarge].
+	// bytes; the default is 4096, and longer ones are never taken. A longer one
+	// is refused with [ErrTooLarge].
 	Key int
 }
 

@@ -2,7 +2,6 @@ package clusterclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
@@ -19,8 +18,10 @@ import (
 //
 // A value that cannot be a T is yielded as an error: one that is [ErrDeleted]
 // for a key that does not exist, [ErrInvalid] for bytes that do not decode, and
-// [ErrStale] for one that [follower.MaxStale] forbids. The loop goes on after
-// those. Any other error is the last pair.
+// [ErrStale] for one that [follower.MaxStale] forbids. So is, with [ErrLimit]
+// or [ErrTooLarge], that the leader does not serve the key, as
+// [follower.Subscription.Next] says. The loop goes on after those. Any other
+// error is the last pair.
 func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.SubscribeOption) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
@@ -35,7 +36,7 @@ func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.S
 			t := zero
 			if err == nil {
 				t, err = decode[T](c, v)
-			} else if e, ok := errors.AsType[*Error](err); !ok || e.Code != errs.Stale {
+			} else if !errs.GoesOn(err) {
 				yield(zero, err)
 				return
 			}

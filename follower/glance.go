@@ -46,9 +46,13 @@ func (s *Subscription) pollLocked(g *glance) {
 			s.wakeLocked()
 			g.value, g.ok = t.value, true
 		}
+		s.sayUnservedLocked(g)
 	case k.serial != s.seen || s.opts.looksTwice():
 		s.seen = k.serial
 		s.glanceLocked(g)
+		s.sayUnservedLocked(g)
+	default:
+		s.sayUnservedLocked(g)
 	}
 }
 

@@ -103,6 +103,9 @@ func (l *link) addRestate(b *wire.Batch) {
 func (k *key) joinedLink(l *link) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.refusedLocked() != nil { // by another leader
+		k.rare.refused, k.rare.trouble = nil, nil
+	}
 	k.counted = 0
 	k.replaceLocked(l, wire.Print(k.name, wire.Revision{}, 0))
 }

@@ -1,6 +1,7 @@
 package follower
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type key struct {
 // rare is what a key has now and then.
 type rare struct {
 	trouble error             // why there is no first value yet
+	refused error             // why the leader does not serve the key; nil if it does
 	keepers int               // subscriptions with KeepOnEmpty
 	kept    *held             // the newest one before the upstream had nothing; nil unless there are keepers
 	emptied time.Time         // when that was
@@ -153,6 +155,7 @@ func (k *key) take(l *link, v *wire.Value) {
 	k.has, k.told, k.toldIn = true, l, l.sight.Load().lost
 	if k.rare != nil {
 		k.rare.trouble = nil
+		k.servedLocked(l)
 	}
 	h.revision, h.lent = v.Revision, false
 	h.setFreshness(v.Freshness, k.name)
@@ -164,14 +167,24 @@ func (k *key) take(l *link, v *wire.Value) {
 func (k *key) takeState(l *link, s *clusterclientv1.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	refused := k.refusalFrom(s)
+	if refused != nil {
+		k.refuseLocked(l, refused)
+	} else {
+		k.servedLocked(l)
+	}
 	if !k.has {
-		k.rareLocked().trouble = reasonFrom(s.GetFreshness(), k.name)
+		k.rareLocked().trouble = cmp.Or(refused, reasonFrom(s.GetFreshness(), k.name))
+		if refused != nil {
+			k.wakeLocked()
+		}
 		return
 	}
 	if rev := wire.RevisionFrom(s.GetRevision()); rev.Compare(k.value.revision) > 0 {
 		k.value.revision, k.value.lent = rev, true
 	}
 	k.value.setFreshness(s.GetFreshness(), k.name)
+	k.value.reason = cmp.Or(refused, k.value.reason)
 	k.told, k.toldIn = l, l.sight.Load().lost
 	k.countLocked(l)
 	k.wakeLocked()

@@ -53,6 +53,7 @@ type link struct {
 	wishes  uint64     // that were told
 	restate bool       // the leader has to be told to forget them
 	acks    []uint64
+	refused map[*key]bool // keys that the leader does not serve since they are too many
 }
 
 func newLink(f *Follower, lk Link) *link {
@@ -61,6 +62,7 @@ func newLink(f *Follower, lk Link) *link {
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		waiting:    newWaitlist(),
+		refused:    make(map[*key]bool),
 	}
 	for _, m := range lk.Welcome.GetIdempotentMethods() {
 		l.idempotent[m] = true

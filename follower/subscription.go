@@ -26,6 +26,7 @@ type Subscription struct {
 	closed     bool
 	yielded    bool
 	refused    bool // ErrStale was the last thing said
+	unserved   bool // it was said that the leader does not serve the key
 	inInbox    bool // of the set, whose mutex guards it
 	deleted    bool // as are data, version and revision, what was yielded last
 	data       []byte
@@ -133,7 +134,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	if s.opts.hasGroup {
 		k.enterGroupLocked(s.opts.group)
 	}
-	if k.has && s.set != nil {
+	if s.set != nil && (k.has || k.refusedLocked() != nil) {
 		s.wakeLocked()
 	}
 	return true
@@ -167,8 +168,12 @@ func (s *Subscription) Value() (Value, bool) {
 // not returned again, but for what [WithStates] and [MaxStale] say.
 //
 // It fails when ctx ends, with an error that is ctx's and says what was being
-// waited for, with ErrClosed, and with ErrStale as [MaxStale] says. A value
-// that arrives later is returned by the next call.
+// waited for, with ErrClosed, and with ErrStale as [MaxStale] says. It fails,
+// once for each leader that says so, with ErrLimit when this client subscribes
+// to more keys than the leader allows, and with ErrTooLarge when the key is
+// longer. The subscription lives on all the same: it is served when another one
+// of this client is closed, or by a leader that allows more. A value that
+// arrives later is returned by the next call.
 func (s *Subscription) Next(ctx context.Context) (Value, error) {
 	var g glance
 	for s.poll(&g); !g.ok && g.err == nil; s.poll(&g) {
@@ -238,6 +243,8 @@ func (s *Subscription) waitsFor() error {
 		return s.gate().why
 	case st.link == nil:
 		return k.f.noLeader()
+	case k.refusedLocked() != nil:
+		return k.refusedLocked()
 	case !k.has:
 		return k.troubleLocked()
 	default:
@@ -247,12 +254,13 @@ func (s *Subscription) waitsFor() error {
 
 // Values yields what [Subscription.Next] returns until ctx ends, the
 // subscription is closed, or the loop is left. The last pair then has the
-// reason, unless the loop was left. ErrStale, see [MaxStale], does not end it.
+// reason, unless the loop was left. ErrStale, see [MaxStale], does not end it,
+// and neither do ErrLimit and ErrTooLarge.
 func (s *Subscription) Values(ctx context.Context) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
 		for {
 			v, err := s.Next(ctx)
-			if !yield(v, err) || err != nil && !onlyStale(err) {
+			if !yield(v, err) || err != nil && !errs.GoesOn(err) {
 				return
 			}
 		}
@@ -286,6 +294,7 @@ func (s *Subscription) Close() error {
 		l.dueKey(k)
 		if k.first == nil {
 			k.leftLinkLocked(l)
+			l.left(k)
 		}
 	}
 	return nil
@@ -307,7 +316,8 @@ func (s *Subscription) dropLocked() {
 // Get returns the newest value of key and waits, within ctx, for the first
 // one. Without a deadline it waits as long as a call does. The value may be
 // stale, and may be a deletion; both are marked. With [MaxStale] it fails with
-// ErrStale as Next does; [WithStates] makes no difference, and [QueueGroup] is
+// ErrStale as Next does, as it does with ErrLimit and ErrTooLarge if there is
+// no value; [WithStates] makes no difference, and [QueueGroup] is
 // refused. Following a key with Get costs less while the process has a
 // subscription to it.
 func (f *Follower) Get(ctx context.Context, key string, opts ...SubscribeOption) (Value, error) {

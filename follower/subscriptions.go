@@ -111,7 +111,8 @@ func (a *Subscriptions) Value(key string) (Value, bool) {
 // changes all the time keeps no other from being returned.
 //
 // It fails when ctx ends, with an error that is ctx's, with ErrClosed, and, for
-// a key that its Key names, with ErrStale as [MaxStale] says.
+// a key that its Key names, with ErrStale as [MaxStale] says, and with ErrLimit
+// or ErrTooLarge as [Subscription.Next] does.
 func (a *Subscriptions) Next(ctx context.Context) (Value, error) {
 	var g glance
 	for {
@@ -145,7 +146,7 @@ func (s *Subscription) glance(g *glance) bool {
 	if !g.again.IsZero() {
 		s.lookAgain(g.again)
 	}
-	return g.ok || g.err != nil && onlyStale(g.err)
+	return g.ok || g.err != nil && errs.GoesOn(g.err)
 }
 
 // lookAgain makes Next look at s again at a time at which nobody wakes it.
@@ -183,12 +184,13 @@ func (a *Subscriptions) wait(ctx context.Context) error {
 
 // Values yields what [Subscriptions.Next] returns until ctx ends, the
 // subscriptions are closed, or the loop is left. The last pair then has the
-// reason, unless the loop was left. ErrStale does not end it.
+// reason, unless the loop was left. ErrStale, ErrLimit and ErrTooLarge do not
+// end it.
 func (a *Subscriptions) Values(ctx context.Context) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
 		for {
 			v, err := a.Next(ctx)
-			if !yield(v, err) || err != nil && !onlyStale(err) {
+			if !yield(v, err) || err != nil && !errs.GoesOn(err) {
 				return
 			}
 		}

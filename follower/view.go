@@ -88,13 +88,6 @@ func (s *Subscription) staleError(v *Value) error {
 	return s.key.f.fail(errs.Stale, "next", s.key.name, fmt.Errorf("since %s, for %v at most: %w", since, s.opts.maxStale, v.Reason))
 }
 
-// onlyStale reports whether err is MaxStale's, after which a subscription goes
-// on.
-func onlyStale(err error) bool {
-	e, ok := errors.AsType[*errs.Error](err)
-	return ok && e.Code == errs.Stale
-}
-
 // A gate is the validation of one subscription.
 type gate struct {
 	validate func(Value) error

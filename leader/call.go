@@ -60,7 +60,7 @@ func (s *session) enter(c *call) (refusal *wire.Reply) {
 	}
 	s.mu.Unlock()
 	if full {
-		return s.overLimit("pid %d has %d calls under way already", s.peer.PID, s.l.cfg.Limits.Calls)
+		return s.overLimit("pid %d has %d calls under way already, and no more are allowed by Limits.Calls of the leader", s.peer.PID, s.l.cfg.Limits.Calls)
 	}
 	if s.l.begin(c) {
 		s.w.Expect(1)
@@ -255,7 +255,7 @@ func (c *call) encode(r *wire.Reply, in codec.Codec, result any) {
 // carry makes r a reply with data, which is in codec out.
 func (c *call) carry(r *wire.Reply, out codec.Codec, data []byte) {
 	if most := c.s.l.cfg.Limits.Message; len(data) > most {
-		*r = *tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed", len(data), most))
+		*r = *tooLarge(fmt.Sprintf("the result has %d bytes, at most %d are allowed by Limits.Message of the leader", len(data), most))
 		return
 	}
 	if c.direct != nil && out == codec.Bytes {

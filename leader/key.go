@@ -289,7 +289,7 @@ func (k *key) fail(reason string) (news bool) {
 func (k *key) failTooLarge(size, most int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.failLocked(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed", size, most), true, time.Now())
+	k.failLocked(fmt.Sprintf("the upstream's value has %d bytes, at most %d are allowed by Limits.Message of the leader", size, most), true, time.Now())
 }
 
 func (k *key) failLocked(reason string, tooLarge bool, at time.Time) (news bool) {

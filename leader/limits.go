@@ -21,11 +21,17 @@ type Limits struct {
 func (l *Limits) exceeded(name string, size int) *wire.Reply {
 	switch {
 	case len(name) > l.Key:
-		return tooLarge(fmt.Sprintf("a key or name of %d bytes, at most %d are allowed", len(name), l.Key))
+		return tooLarge(fmt.Sprintf("a key or name of %d bytes, at most %d are allowed by Limits.Key of the leader", len(name), l.Key))
 	case size > l.Message:
-		return tooLarge(fmt.Sprintf("%d bytes, at most %d are allowed", size, l.Message))
+		return tooLarge(fmt.Sprintf("%d bytes, at most %d are allowed by Limits.Message of the leader", size, l.Message))
 	}
 	return nil
+}
+
+// groupsFit reports whether the names of the groups do that are to be joined of a
+// key which the follower has, and answers if not.
+func (s *session) groupsFit(f *clusterclientv1.Subscribe) bool {
+	return s.within(f.GetId(), longestName(f), 0)
 }
 
 // within reports whether a request may be looked at, and answers it if not.
@@ -43,19 +49,16 @@ func (s *session) within(id uint64, name string, size int) bool {
 // mayJoin reports whether the follower, which subscribes to so many keys, may
 // do so to one more, and says why not.
 func (s *session) mayJoin(f *clusterclientv1.Subscribe, keys int) bool {
-	names := f.GetKey()
-	for _, g := range f.GetGroups() {
-		names = longer(names, g.GetName())
-	}
-	full := keys >= s.l.cfg.Limits.Subscriptions
-	r := s.l.cfg.Limits.exceeded(names, 0)
-	if r == nil && !full {
-		return true
-	}
-	if r == nil {
-		r = s.overLimit("pid %d subscribes to %d keys already, and no more are allowed", s.peer.PID, s.l.cfg.Limits.Subscriptions)
-	} else {
+	r, refusal := s.l.cfg.Limits.exceeded(longestName(f), 0), clusterclientv1.Refusal_REFUSAL_TOO_LARGE
+	switch {
+	case r != nil:
 		s.l.refused.Add(1)
+	case keys >= s.l.cfg.Limits.Subscriptions:
+		refusal = clusterclientv1.Refusal_REFUSAL_LIMIT
+		r = s.overLimit("pid %d subscribes to %d keys already, and no more are allowed by Limits.Subscriptions of the leader; "+
+			"close some, or raise it by WithLimits in all processes", s.peer.PID, keys)
+	default:
+		return true
 	}
 	s.refused.Store(true)
 	reason := r.Message
@@ -64,13 +67,18 @@ func (s *session) mayJoin(f *clusterclientv1.Subscribe, keys int) bool {
 	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_State{State: &clusterclientv1.State{
 		Key:       f.GetKey(),
 		Freshness: &clusterclientv1.Freshness{Stale: true, Since: time.Now().UnixNano(), Reason: reason},
+		Refusal:   refusal,
 	}}}, nil)
 	return false
 }
 
-func longer(a, b string) string {
-	if len(a) < len(b) {
-		return b
+// longestName returns the longest of the key and its queue groups.
+func longestName(f *clusterclientv1.Subscribe) string {
+	name := f.GetKey()
+	for _, g := range f.GetGroups() {
+		if len(g.GetName()) > len(name) {
+			name = g.GetName()
+		}
 	}
-	return a
+	return name
 }

@@ -195,6 +195,9 @@ func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 	sb, keys := s.subs[f.GetKey()], len(s.subs)
 	s.mu.Unlock()
 	if sb != nil {
+		if !s.groupsFit(f) {
+			return
+		}
 		sb.key.resume(sb, f.GetKnown())
 	} else if !s.mayJoin(f, keys) {
 		return

@@ -99,6 +99,13 @@ func (e *Error) Is(target error) bool {
 	return s != nil && s == target
 }
 
+// GoesOn reports whether a subscription whose Next fails with err goes on, and
+// may have a value later.
+func GoesOn(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code == Stale || e.Code == Limit || e.Code == TooLarge)
+}
+
 // FromContext returns an Error of op for a context that has ended. What the
 // operation was waiting for, if known, is part of it.
 func FromContext(ctx context.Context, op, key string, waiting error) *Error {

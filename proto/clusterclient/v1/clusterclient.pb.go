@@ -164,6 +164,59 @@ func (Origin) EnumDescriptor() ([]byte, []int) {
 	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{1}
 }
 
+// Refusal is why a leader does not serve a key.
+type Refusal int32
+
+const (
+	// REFUSAL_UNSPECIFIED: it does.
+	Refusal_REFUSAL_UNSPECIFIED Refusal = 0
+	// REFUSAL_LIMIT: the receiver subscribes to as many as are allowed.
+	Refusal_REFUSAL_LIMIT Refusal = 1
+	// REFUSAL_TOO_LARGE: the key, or the name of a queue group, is too long.
+	Refusal_REFUSAL_TOO_LARGE Refusal = 2
+)
+
+// Enum value maps for Refusal.
+var (
+	Refusal_name = map[int32]string{
+		0: "REFUSAL_UNSPECIFIED",
+		1: "REFUSAL_LIMIT",
+		2: "REFUSAL_TOO_LARGE",
+	}
+	Refusal_value = map[string]int32{
+		"REFUSAL_UNSPECIFIED": 0,
+		"REFUSAL_LIMIT":       1,
+		"REFUSAL_TOO_LARGE":   2,
+	}
+)
+
+func (x Refusal) Enum() *Refusal {
+	p := new(Refusal)
+	*p = x
+	return p
+}
+
+func (x Refusal) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Refusal) Descriptor() protoreflect.EnumDescriptor {
+	return file_clusterclient_v1_clusterclient_proto_enumTypes[2].Descriptor()
+}
+
+func (Refusal) Type() protoreflect.EnumType {
+	return &file_clusterclient_v1_clusterclient_proto_enumTypes[2]
+}
+
+func (x Refusal) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Refusal.Descriptor instead.
+func (Refusal) EnumDescriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{2}
+}
+
 // SessionRequest is a batch of frames from a follower.
 type SessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2895,7 +2948,11 @@ type State struct {
 	// revision that the held value has from now on.
 	Revision *Revision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// freshness from now on.
-	Freshness     *Freshness `protobuf:"bytes,3,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	Freshness *Freshness `protobuf:"bytes,3,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// refusal is set when the sender does not serve the key to the receiver, for
+	// the reason in freshness: it told of no value, and will tell of none, until
+	// the receiver subscribes again.
+	Refusal       Refusal `protobuf:"varint,4,opt,name=refusal,proto3,enum=clusterclient.v1.Refusal" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2949,6 +3006,13 @@ func (x *State) GetFreshness() *Freshness {
 		return x.Freshness
 	}
 	return nil
+}
+
+func (x *State) GetRefusal() Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return Refusal_REFUSAL_UNSPECIFIED
 }
 
 // Task hands one update to one member of a queue group.
@@ -4710,11 +4774,12 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\fR\aversion\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x129\n" +
 	"\tfreshness\x18\x05 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"\x8c\x01\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\xc1\x01\n" +
 	"\x05State\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
 	"\brevision\x18\x02 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x129\n" +
-	"\tfreshness\x18\x03 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\"s\n" +
+	"\tfreshness\x18\x03 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\x123\n" +
+	"\arefusal\x18\x04 \x01(\x0e2\x19.clusterclient.v1.RefusalR\arefusal\"s\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12-\n" +
@@ -4835,7 +4900,11 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\vORIGIN_LIVE\x10\x01\x12\x11\n" +
 	"\rORIGIN_MEMORY\x10\x02\x12\x13\n" +
 	"\x0fORIGIN_SNAPSHOT\x10\x03\x12\x13\n" +
-	"\x0fORIGIN_OVERRIDE\x10\x042\x87\x02\n" +
+	"\x0fORIGIN_OVERRIDE\x10\x04*L\n" +
+	"\aRefusal\x12\x17\n" +
+	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rREFUSAL_LIMIT\x10\x01\x12\x15\n" +
+	"\x11REFUSAL_TOO_LARGE\x10\x022\x87\x02\n" +
 	"\x14ClusterClientService\x12R\n" +
 	"\aSession\x12 .clusterclient.v1.SessionRequest\x1a!.clusterclient.v1.SessionResponse(\x010\x01\x12N\n" +
 	"\aInspect\x12 .clusterclient.v1.InspectRequest\x1a!.clusterclient.v1.InspectResponse\x12K\n" +
@@ -4853,151 +4922,153 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 	return file_clusterclient_v1_clusterclient_proto_rawDescData
 }
 
-var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
-	(*SessionRequest)(nil),  // 2: clusterclient.v1.SessionRequest
-	(*SessionResponse)(nil), // 3: clusterclient.v1.SessionResponse
-	(*RequestFrame)(nil),    // 4: clusterclient.v1.RequestFrame
-	(*ResponseFrame)(nil),   // 5: clusterclient.v1.ResponseFrame
-	(*Peer)(nil),            // 6: clusterclient.v1.Peer
-	(*Hello)(nil),           // 7: clusterclient.v1.Hello
-	(*Report)(nil),          // 8: clusterclient.v1.Report
-	(*Pending)(nil),         // 9: clusterclient.v1.Pending
-	(*Welcome)(nil),         // 10: clusterclient.v1.Welcome
-	(*Redirect)(nil),        // 11: clusterclient.v1.Redirect
-	(*Lead)(nil),            // 12: clusterclient.v1.Lead
-	(*Reject)(nil),          // 13: clusterclient.v1.Reject
-	(*Heartbeat)(nil),       // 14: clusterclient.v1.Heartbeat
-	(*Checksum)(nil),        // 15: clusterclient.v1.Checksum
-	(*Blindness)(nil),       // 16: clusterclient.v1.Blindness
-	(*Leaving)(nil),         // 17: clusterclient.v1.Leaving
-	(*Prepare)(nil),         // 18: clusterclient.v1.Prepare
-	(*WantedKey)(nil),       // 19: clusterclient.v1.WantedKey
-	(*Prepared)(nil),        // 20: clusterclient.v1.Prepared
-	(*Succeed)(nil),         // 21: clusterclient.v1.Succeed
-	(*Inheritance)(nil),     // 22: clusterclient.v1.Inheritance
-	(*InheritedGroup)(nil),  // 23: clusterclient.v1.InheritedGroup
-	(*Succeeded)(nil),       // 24: clusterclient.v1.Succeeded
-	(*Revision)(nil),        // 25: clusterclient.v1.Revision
-	(*Freshness)(nil),       // 26: clusterclient.v1.Freshness
-	(*Mark)(nil),            // 27: clusterclient.v1.Mark
-	(*Subscribe)(nil),       // 28: clusterclient.v1.Subscribe
-	(*GroupMember)(nil),     // 29: clusterclient.v1.GroupMember
-	(*Unsubscribe)(nil),     // 30: clusterclient.v1.Unsubscribe
-	(*Restate)(nil),         // 31: clusterclient.v1.Restate
-	(*Value)(nil),           // 32: clusterclient.v1.Value
-	(*State)(nil),           // 33: clusterclient.v1.State
-	(*Task)(nil),            // 34: clusterclient.v1.Task
-	(*Ack)(nil),             // 35: clusterclient.v1.Ack
-	(*Progress)(nil),        // 36: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 37: clusterclient.v1.Metadata
-	(*Call)(nil),            // 38: clusterclient.v1.Call
-	(*Cancel)(nil),          // 39: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 40: clusterclient.v1.Publish
-	(*Register)(nil),        // 41: clusterclient.v1.Register
-	(*Admit)(nil),           // 42: clusterclient.v1.Admit
-	(*Deregister)(nil),      // 43: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 44: clusterclient.v1.Reply
-	(*Record)(nil),          // 45: clusterclient.v1.Record
-	(*Noted)(nil),           // 46: clusterclient.v1.Noted
-	(*RecordsTold)(nil),     // 47: clusterclient.v1.RecordsTold
-	(*Registrations)(nil),   // 48: clusterclient.v1.Registrations
-	(*Chunk)(nil),           // 49: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 50: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 51: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 52: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 53: clusterclient.v1.Finding
-	(*Probe)(nil),           // 54: clusterclient.v1.Probe
-	(*Probed)(nil),          // 55: clusterclient.v1.Probed
-	(*ResignRequest)(nil),   // 56: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 57: clusterclient.v1.ResignResponse
+	(Refusal)(0),            // 2: clusterclient.v1.Refusal
+	(*SessionRequest)(nil),  // 3: clusterclient.v1.SessionRequest
+	(*SessionResponse)(nil), // 4: clusterclient.v1.SessionResponse
+	(*RequestFrame)(nil),    // 5: clusterclient.v1.RequestFrame
+	(*ResponseFrame)(nil),   // 6: clusterclient.v1.ResponseFrame
+	(*Peer)(nil),            // 7: clusterclient.v1.Peer
+	(*Hello)(nil),           // 8: clusterclient.v1.Hello
+	(*Report)(nil),          // 9: clusterclient.v1.Report
+	(*Pending)(nil),         // 10: clusterclient.v1.Pending
+	(*Welcome)(nil),         // 11: clusterclient.v1.Welcome
+	(*Redirect)(nil),        // 12: clusterclient.v1.Redirect
+	(*Lead)(nil),            // 13: clusterclient.v1.Lead
+	(*Reject)(nil),          // 14: clusterclient.v1.Reject
+	(*Heartbeat)(nil),       // 15: clusterclient.v1.Heartbeat
+	(*Checksum)(nil),        // 16: clusterclient.v1.Checksum
+	(*Blindness)(nil),       // 17: clusterclient.v1.Blindness
+	(*Leaving)(nil),         // 18: clusterclient.v1.Leaving
+	(*Prepare)(nil),         // 19: clusterclient.v1.Prepare
+	(*WantedKey)(nil),       // 20: clusterclient.v1.WantedKey
+	(*Prepared)(nil),        // 21: clusterclient.v1.Prepared
+	(*Succeed)(nil),         // 22: clusterclient.v1.Succeed
+	(*Inheritance)(nil),     // 23: clusterclient.v1.Inheritance
+	(*InheritedGroup)(nil),  // 24: clusterclient.v1.InheritedGroup
+	(*Succeeded)(nil),       // 25: clusterclient.v1.Succeeded
+	(*Revision)(nil),        // 26: clusterclient.v1.Revision
+	(*Freshness)(nil),       // 27: clusterclient.v1.Freshness
+	(*Mark)(nil),            // 28: clusterclient.v1.Mark
+	(*Subscribe)(nil),       // 29: clusterclient.v1.Subscribe
+	(*GroupMember)(nil),     // 30: clusterclient.v1.GroupMember
+	(*Unsubscribe)(nil),     // 31: clusterclient.v1.Unsubscribe
+	(*Restate)(nil),         // 32: clusterclient.v1.Restate
+	(*Value)(nil),           // 33: clusterclient.v1.Value
+	(*State)(nil),           // 34: clusterclient.v1.State
+	(*Task)(nil),            // 35: clusterclient.v1.Task
+	(*Ack)(nil),             // 36: clusterclient.v1.Ack
+	(*Progress)(nil),        // 37: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 38: clusterclient.v1.Metadata
+	(*Call)(nil),            // 39: clusterclient.v1.Call
+	(*Cancel)(nil),          // 40: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 41: clusterclient.v1.Publish
+	(*Register)(nil),        // 42: clusterclient.v1.Register
+	(*Admit)(nil),           // 43: clusterclient.v1.Admit
+	(*Deregister)(nil),      // 44: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 45: clusterclient.v1.Reply
+	(*Record)(nil),          // 46: clusterclient.v1.Record
+	(*Noted)(nil),           // 47: clusterclient.v1.Noted
+	(*RecordsTold)(nil),     // 48: clusterclient.v1.RecordsTold
+	(*Registrations)(nil),   // 49: clusterclient.v1.Registrations
+	(*Chunk)(nil),           // 50: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 51: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 52: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 53: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 54: clusterclient.v1.Finding
+	(*Probe)(nil),           // 55: clusterclient.v1.Probe
+	(*Probed)(nil),          // 56: clusterclient.v1.Probed
+	(*ResignRequest)(nil),   // 57: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 58: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
-	4,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
-	5,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
-	7,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
-	8,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
-	28, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
-	30, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	35, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	38, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	39, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	40, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	41, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	43, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	49, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	53, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
-	31, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	55, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
-	20, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
-	24, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
-	48, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
-	45, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
-	42, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
-	46, // 21: clusterclient.v1.RequestFrame.noted:type_name -> clusterclient.v1.Noted
-	9,  // 22: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	10, // 23: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	11, // 24: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	12, // 25: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	13, // 26: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	14, // 27: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	17, // 28: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	32, // 29: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	33, // 30: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	34, // 31: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	36, // 32: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	44, // 33: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	45, // 34: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	49, // 35: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	52, // 36: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	54, // 37: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	18, // 38: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
-	21, // 39: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
-	47, // 40: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
-	6,  // 41: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	6,  // 42: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	6,  // 43: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	6,  // 44: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	5,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
+	6,  // 1: clusterclient.v1.SessionResponse.frames:type_name -> clusterclient.v1.ResponseFrame
+	8,  // 2: clusterclient.v1.RequestFrame.hello:type_name -> clusterclient.v1.Hello
+	9,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
+	29, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
+	31, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
+	36, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	39, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	40, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	41, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	42, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	44, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	50, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	54, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	32, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
+	56, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	21, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
+	25, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
+	49, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
+	46, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
+	43, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
+	47, // 21: clusterclient.v1.RequestFrame.noted:type_name -> clusterclient.v1.Noted
+	10, // 22: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	11, // 23: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	12, // 24: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	13, // 25: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	14, // 26: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	15, // 27: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	18, // 28: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	33, // 29: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	34, // 30: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	35, // 31: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	37, // 32: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	45, // 33: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	46, // 34: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	50, // 35: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	53, // 36: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	55, // 37: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	19, // 38: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	22, // 39: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	48, // 40: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
+	7,  // 41: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	7,  // 42: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	7,  // 43: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	7,  // 44: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
 	0,  // 45: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	6,  // 46: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	15, // 47: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	16, // 48: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	6,  // 49: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
-	19, // 50: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
-	22, // 51: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
-	27, // 52: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
-	23, // 53: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
-	32, // 54: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
-	6,  // 55: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	7,  // 46: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	16, // 47: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	17, // 48: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	7,  // 49: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	20, // 50: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	23, // 51: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	28, // 52: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	24, // 53: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	33, // 54: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	7,  // 55: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
 	1,  // 56: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	25, // 57: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	27, // 58: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	29, // 59: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	27, // 60: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	25, // 61: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	26, // 62: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	25, // 63: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	26, // 64: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	32, // 65: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	27, // 66: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	37, // 67: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	37, // 68: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	37, // 69: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	6,  // 70: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	2,  // 71: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	50, // 72: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	56, // 73: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	3,  // 74: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	51, // 75: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	57, // 76: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	74, // [74:77] is the sub-list for method output_type
-	71, // [71:74] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	26, // 57: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	28, // 58: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	30, // 59: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	28, // 60: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	26, // 61: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	27, // 62: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	26, // 63: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	27, // 64: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	2,  // 65: clusterclient.v1.State.refusal:type_name -> clusterclient.v1.Refusal
+	33, // 66: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	28, // 67: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	38, // 68: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	38, // 69: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	38, // 70: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	7,  // 71: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	3,  // 72: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	51, // 73: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	57, // 74: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	4,  // 75: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	52, // 76: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	58, // 77: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	75, // [75:78] is the sub-list for method output_type
+	72, // [72:75] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -5053,7 +5124,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
