@@ -38,7 +38,7 @@ test: ## Check everything: generated code, wire, modules, vet, lint, tests (defa
 		echo "$$t: $$((SECONDS - start))s"; done
 
 .PHONY: testgo
-testgo: allocs testplain testalone ## Test every module with the race detector
+testgo: allocs testplain testunknown testalone ## Test every module with the race detector
 	$(call each,go test -race $$(go list ./... | grep -vxF "$$(cd $(ROOT) && go list $(ALONE))"))
 
 # Packages whose tests run many processes and hold them to times, which they
@@ -53,7 +53,9 @@ testalone:
 .PHONY: testroot
 testroot: ## Run the tests with processes of other users, and in other networks; as root
 	@[ "$$(id -u)" -eq 0 ] || { echo "testroot: only root can" >&2; exit 1; }
-	go test -race -run 'User|Squatter|Network|Refuses|Unusable|Default|FullDisk' . ./internal/runtimedir ./internal/peercred ./internal/snapshot
+	go test -race -run 'User|Squatter|Network|Refuses|Unusable|Default|FullDisk|Secret|Unknown|Doctor' . ./internal/runtimedir ./internal/peercred ./internal/snapshot ./cmd/clusterctl
+	go test -run AllocsOfStrangers .
+	$(MAKE) testunknown
 
 .PHONY: allocs
 allocs: ## Fail if a call or a delivery allocates more than it did (without -race, which allocates too)
@@ -62,6 +64,10 @@ allocs: ## Fail if a call or a delivery allocates more than it did (without -rac
 .PHONY: testplain
 testplain: ## Test what is another code with the race detector, without it
 	go test ./internal/rawio ./internal/gate
+
+.PHONY: testunknown
+testunknown: ## Test what is done where the system does not tell who connects, as on macOS and Windows
+	go test -tags unknownpeers -run Unknown .
 
 .PHONY: cover
 cover: ## Test the core module and say how much of it the tests reach

@@ -26,6 +26,12 @@ type Network struct {
 	// client is created.
 	Dir string
 
+	// Unknown makes the network tell nobody who is at the other end of a
+	// connection, as the system does for TCP on macOS, on Windows and in some
+	// sandboxes. The clients then prove to each other that they know a secret
+	// in the runtime directory. Set it before the first client is created.
+	Unknown bool
+
 	mu        sync.Mutex // guards what follows
 	listeners map[string]*listener
 	ports     int
@@ -160,6 +166,9 @@ func (h *Host) RuntimeDir() (string, error) {
 	return h.n.Dir, nil
 }
 
+// Vouches reports whether the network tells who is at the other end.
+func (h *Host) Vouches() bool { return !h.n.Unknown }
+
 // Now is a clock that all processes of the host share.
 func (h *Host) Now() time.Duration { return time.Duration(time.Now().UnixNano()) }
 
@@ -219,7 +228,11 @@ func (h *Host) conn(c net.Conn, other *Host) (net.Conn, error) {
 		_ = c.Close()
 		return nil, err
 	}
-	return &conn{Conn: c, h: h, forget: forget, own: h.self, other: other.self}, nil
+	known := &conn{Conn: c, h: h, forget: forget, own: h.self, other: other.self}
+	if h.n.Unknown {
+		return struct{ net.Conn }{known}, nil // without Ends
+	}
+	return known, nil
 }
 
 // conn is a connection that the host knows of.

@@ -1,6 +1,9 @@
 // Package peercred tells who is at the other end of a connection within one
 // host: which user, and which process. It asks the operating system, not the
 // other end.
+//
+// With the build tag unknownpeers the system tells nothing on Linux either, as
+// it does elsewhere. That is for tests of what is done then.
 package peercred
 
 import (

@@ -1,3 +1,5 @@
+//go:build !unknownpeers
+
 package peercred
 
 import (

@@ -27,3 +27,16 @@ func check(path string) error {
 	}
 	return nil
 }
+
+// openFile opens a file for reading. Who may do so, and put another one in its
+// place, is inherited from the directory that it is in.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, refuseFile(path, "unknown", info.Mode(), "is not a file")
+	}
+	return os.Open(path)
+}

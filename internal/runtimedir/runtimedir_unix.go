@@ -58,6 +58,40 @@ func check(path string) error {
 	return checkParent(filepath.Dir(path))
 }
 
+// openFile opens a file for reading that only the user this process runs as can
+// read, write or put in its place: not a link, and nothing that waits or answers.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link; remove it, and a new one is made", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		err = checkFile(path, info)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func checkFile(path string, info fs.FileInfo) error {
+	who, mode := strconv.Itoa(owner(info)), info.Mode()
+	switch {
+	case !mode.IsRegular():
+		return refuseFile(path, who, mode, "is not a file")
+	case owner(info) != os.Geteuid():
+		return refuseFile(path, who, mode, fmt.Sprintf("is not of user %d, which this process runs as", os.Geteuid()))
+	case mode.Perm()&0o077 != 0:
+		return refuseFile(path, who, mode, "is open to other users")
+	}
+	return nil
+}
+
 // explain says why path could not be opened as a directory.
 func explain(path string, err error) error {
 	info, statErr := os.Lstat(path)

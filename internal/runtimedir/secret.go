@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,14 +31,25 @@ func Secret(dir string) ([]byte, error) {
 }
 
 func readSecret(path string) ([]byte, error) {
-	secret, err := os.ReadFile(path)
-	if err == nil && len(secret) != secretSize {
-		err = fmt.Errorf("%s has %d bytes instead of %d; remove it", path, len(secret), secretSize)
-	}
+	f, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("runtime directory: %w", err)
 	}
-	return secret, nil
+	defer func() { _ = f.Close() }()
+	var secret [secretSize + 1]byte
+	n, err := io.ReadFull(f, secret[:])
+	switch {
+	case n == secretSize:
+		return secret[:n], nil
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("runtime directory: %w", err)
+	}
+	return nil, fmt.Errorf("runtime directory: %s has not the %d bytes of a secret; remove it, and a new one is made", path, secretSize)
+}
+
+// refuseFile says what is wrong with a file that is to be believed.
+func refuseFile(path, owner string, mode fs.FileMode, what string) error {
+	return fmt.Errorf("%s (owner %s, mode %04o) %s; remove it, and a new one is made", path, owner, mode.Perm(), what)
 }
 
 // createSecret puts the file in place complete, and not over another one.

@@ -1,0 +1,90 @@
+//go:build linux && unknownpeers
+
+package clusterclient_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/internal/processtest"
+)
+
+// farDir returns a runtime directory whose path is too long for a socket, so that
+// everybody has to take the port.
+func farDir(t *testing.T, w *processtest.World) string {
+	dir := filepath.Join(w.RuntimeDir, strings.Repeat("d", 100))
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	return filepath.Join(dir, "run")
+}
+
+// Where the system does not tell who is at the other end, processes join that
+// can read one file, and no others do.
+func TestProcessUnknownPeers(t *testing.T) {
+	w := processtest.New(t)
+	w.Centre.Set("k", "v")
+	create := w.Creation()
+	create.RuntimeDir = farDir(t, w)
+	leads, follows := w.Spawn(), w.Spawn()
+	leads.Must(create)
+	require.Empty(t, sockets(t, create.RuntimeDir))
+	follows.Must(create)
+	require.Equal(t, "v", follows.Must(command{Op: "get", Key: "k"}).Data)
+	require.Equal(t, follows.PID, follows.Must(command{Op: "invoke", Method: "quick"}).Result.Caller)
+	info, err := os.Lstat(filepath.Join(create.RuntimeDir, "secret"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+
+	for _, dir := range []string{filepath.Join(t.TempDir(), "own"), clusterclient.NoRuntimeDir} {
+		other := create
+		other.RuntimeDir = dir
+		e := w.Spawn().Do(other)
+		require.Contains(t, e.Is, "refused", e.Err)
+		require.Contains(t, e.Err, "give all processes the same runtime directory or the same WithSecret")
+	}
+	leads.Kill()
+	w.WaitFor("the follower leads", func() bool { return follows.Leads() })
+	late := w.Spawn()
+	late.Must(create)
+	require.Equal(t, "v", late.Must(command{Op: "get", Key: "k"}).Data)
+}
+
+// Another user cannot read the file, whatever directory he names, and one who
+// holds the port is not believed.
+func TestProcessUnknownPeersOfAnotherUser(t *testing.T) {
+	needsRoot(t)
+	w := processtest.New(t)
+	create := w.Creation()
+	create.RuntimeDir = farDir(t, w)
+	w.Spawn().Must(create)
+	intruder := w.SpawnUser(stranger)
+	theirs := create
+	theirs.RuntimeDir = filepath.Join(intruderDir(t), "theirs")
+	for _, try := range []command{create, theirs} {
+		e := intruder.Do(try)
+		require.Contains(t, e.Is, "refused", e.Err)
+	}
+	e := intruder.Do(command{Op: "read", Data: filepath.Join(create.RuntimeDir, "secret")})
+	require.Contains(t, e.Err, "permi")
+
+	squatted := processtest.New(t)
+	squat := squatted.Creation()
+	squat.RuntimeDir = theirs.RuntimeDir
+	squatted.SpawnUser(stranger).Must(squat)
+	ours := squatted.Creation()
+	ours.RuntimeDir = create.RuntimeDir
+	e = squatted.Spawn().Do(ours)
+	require.Contains(t, e.Is, "refused", e.Err)
+	require.Contains(t, e.Err, "does not know the secret in this user's runtime directory")
+}
+
+// intruderDir is one where anybody can make a directory of his own.
+func intruderDir(t *testing.T) string {
+	dir := shortDir(t)
+	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
+	return dir
+}
