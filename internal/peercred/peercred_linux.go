@@ -131,8 +131,7 @@ var hasDiagnostics = sync.OnceValue(func() bool {
 // foreign reports whether uid stands for any user that has no number in this
 // process's user namespace.
 func foreign(uid uint32) bool {
-	overflow, err := os.ReadFile("/proc/sys/kernel/overflowuid")
-	if err != nil || string(bytes.TrimSpace(overflow)) != strconv.FormatUint(uint64(uid), 10) {
+	if string(bytes.TrimSpace(smallFile("/proc/sys/kernel/overflowuid"))) != strconv.FormatUint(uint64(uid), 10) {
 		return false
 	}
 	mapped, err := os.ReadFile("/proc/self/uid_map")

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
+	"syscall"
 )
 
 // Process finds the process that holds the peer's socket. It looks at the
@@ -41,13 +41,13 @@ func (p Peer) Process(hint int) Process {
 // processOf describes a process if it holds the socket. Inode 0 stands for one
 // that it is known to hold.
 func processOf(pid int, inode uint64) (Process, bool) {
-	dir := fmt.Sprintf("/proc/%d", pid)
-	started := startTime(dir)
-	if inode != 0 && !holds(dir, inode) || startTime(dir) != started {
+	dir := "/proc/" + strconv.Itoa(pid)
+	stat := smallFile(dir + "/stat")
+	found := Process{PID: pid, Started: startIn(stat), Program: programIn(stat)}
+	if inode != 0 && (!holds(dir, inode) || startTime(dir) != found.Started) {
 		return Process{PID: pid}, false
 	}
-	name, _ := os.ReadFile(dir + "/comm")
-	return Process{PID: pid, Started: started, Program: strings.TrimSpace(string(name))}, true
+	return found, true
 }
 
 func holds(dir string, inode uint64) bool {
@@ -68,17 +68,47 @@ func holds(dir string, inode uint64) bool {
 
 // startTime returns when a process was started, 0 when there is none.
 func startTime(dir string) uint64 {
-	stat, _ := os.ReadFile(dir + "/stat")
-	return startIn(stat)
+	return startIn(smallFile(dir + "/stat"))
+}
+
+// programIn returns field 2 of proc_pid_stat(5), which may hold anything.
+func programIn(stat []byte) string {
+	first, last := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+	if first < 0 || last < first {
+		return ""
+	}
+	return string(stat[first+1 : last])
 }
 
 // startIn returns field 22 of proc_pid_stat(5), 0 when it is not there.
 func startIn(stat []byte) uint64 {
 	const field, first = 22, 3 // first behind the name, which may hold anything
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) <= field-first {
-		return 0
+	i := first
+	for value := range bytes.FieldsSeq(stat[bytes.LastIndexByte(stat, ')')+1:]) {
+		if i == field {
+			t, _ := strconv.ParseUint(string(value), 10, 64)
+			return t
+		}
+		i++
 	}
-	t, _ := strconv.ParseUint(fields[field-first], 10, 64)
-	return t
+	return 0
+}
+
+// smallFile returns what a file in /proc holds, which the kernel makes in one
+// piece when it is read; nil if there is none. It costs half of what
+// [os.ReadFile] does, and is asked of every follower that comes after a
+// takeover.
+func smallFile(path string) []byte {
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	text := make([]byte, 1<<10)
+	for {
+		n, err := syscall.Read(fd, text)
+		if err != syscall.EINTR {
+			return text[:max(n, 0)]
+		}
+	}
 }

@@ -37,17 +37,16 @@ func Default() string {
 // the user this process runs as, that only this user has access to, and that
 // others cannot replace.
 func check(path string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	info, err := os.Lstat(path)
 	if err != nil {
-		return explain(path, err)
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("runtime directory: %w", err)
+		return fmt.Errorf("runtime directory: %w", err) // not there, or not to be reached
 	}
 	who, mode := strconv.Itoa(owner(info)), info.Mode()
 	switch {
+	case mode&fs.ModeSymlink != 0:
+		return refuse(path, who, mode, "is a symbolic link, which could be turned elsewhere", "remove it")
+	case !mode.IsDir():
+		return refuse(path, who, mode, "is not a directory", "remove it")
 	case owner(info) != os.Geteuid():
 		return refuse(path, who, mode, fmt.Sprintf("is not of user %d, which this process runs as", os.Geteuid()), "remove it")
 	case mode.Perm()&0o077 != 0:
@@ -90,24 +89,6 @@ func checkFile(path string, info fs.FileInfo) error {
 		return refuseFile(path, who, mode, "is open to other users")
 	}
 	return nil
-}
-
-// explain says why path could not be opened as a directory.
-func explain(path string, err error) error {
-	info, statErr := os.Lstat(path)
-	if statErr != nil {
-		return fmt.Errorf("runtime directory: %w", statErr) // not there, or not to be reached
-	}
-	who, mode := strconv.Itoa(owner(info)), info.Mode()
-	switch {
-	case mode&fs.ModeSymlink != 0:
-		return refuse(path, who, mode, "is a symbolic link, which could be turned elsewhere", "remove it")
-	case !mode.IsDir():
-		return refuse(path, who, mode, "is not a directory", "remove it")
-	case errors.Is(err, fs.ErrPermission):
-		return refuse(path, who, mode, "is closed to this process", "remove it")
-	}
-	return fmt.Errorf("runtime directory: %w", err)
 }
 
 // checkParent refuses a directory in which others could put another one in
