@@ -133,6 +133,7 @@ type File struct {
 	name   string
 	prefix string // of the folders within dir
 	sub    string // the folder of name
+	last   memory
 }
 
 // New returns the lease of a name on the cluster's port at address. dir is
@@ -173,7 +174,7 @@ func (f *File) Read() (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return readNewest(filepath.Join(dir, f.sub))
+	return f.last.readNewest(filepath.Join(dir, f.sub))
 }
 
 // Followed reports whether a leadership has begun since that of r, which costs
@@ -195,7 +196,7 @@ func (f *File) Claim(seen, next Record) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if now, err := readNewest(dir); err != nil || now != seen {
+	if now, err := f.last.readNewest(dir); err != nil || now != seen {
 		return Record{}, cmp.Or(err, ErrChanged)
 	}
 	next.Name, next.Number, next.Term = f.name, seen.Number+1, max(next.Term, seen.Term+1)
@@ -213,7 +214,7 @@ func (f *File) Depose(seen Record) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if now, err := readNewest(dir); err != nil || now != seen || seen.Vacant(f.host) {
+	if now, err := f.last.readNewest(dir); err != nil || now != seen || seen.Vacant(f.host) {
 		return Record{}, cmp.Or(err, ErrChanged)
 	}
 	if seen.SureFor(f.host) > 0 {
@@ -278,7 +279,7 @@ func (f *File) confirm(dir string, seen, next Record) error {
 	if seen.Number == 0 {
 		return nil
 	}
-	before, err := read(dir, seen.Number)
+	before, err := f.last.read(dir, seen.Number)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -328,7 +329,7 @@ func (f *File) All() ([]Record, error) {
 	}
 	var all []Record
 	for _, folder := range folders {
-		if r, err := readNewest(folder); err == nil && r.Number != 0 {
+		if r, err := new(memory).readNewest(folder); err == nil && r.Number != 0 {
 			all = append(all, r)
 		}
 	}
