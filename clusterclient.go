@@ -43,6 +43,7 @@ type Client struct {
 	refusals refusals // of those who connect while this client leads
 	repeats  repeats.Repeats
 	lease    *lease.File
+	spare    spare
 
 	cancel context.CancelCauseFunc // ends the roles
 	done   chan struct{}           // closed when the last role has ended
@@ -118,7 +119,7 @@ func newClient(name string, port int, o options) *Client {
 	c.shared = newSharedDir(c)
 	c.lease = lease.New(c.shared.open, c.host(), c.address, name)
 	if _, ok := o.network.(loopback); ok {
-		c.opts.network = loopback{road{c.shared.open}}
+		c.opts.network = loopback{road{dir: c.shared.open, network: c.lease.Host().Network}}
 	}
 	c.policy = newPolicy(c)
 	c.refusals.log = log

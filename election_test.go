@@ -177,6 +177,7 @@ func TestForeignListenerGoes(t *testing.T) {
 				b := cluster.Start(clusterclient.WithRole(clusterclient.FollowerOnly))
 				sub := mustSubscribe(t, b, "k")
 				mustYield(t, sub, "one")
+				time.Sleep(time.Second) // it has made ready for the next leader
 				a.Kill()
 				stay(time.Minute)
 				time.Sleep(time.Minute - time.Second)

@@ -37,6 +37,7 @@ const (
 func (c *Client) lead(ctx context.Context, m mandate) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	c.spare.drop(false)
 	srv := c.newServer(m, func(why *supersededError) { end(why) })
 	defer srv.stop()
 	defer m.tenure.release()

@@ -23,6 +23,10 @@ const (
 
 	dialTimeout = time.Second
 
+	// spareTimeout is for how long a spare connection may wait for a leader:
+	// for ever.
+	spareTimeout = 100 * 365 * 24 * time.Hour
+
 	// maxHeader is how large the metadata of a stream may be.
 	maxHeader = 1 << 20
 
@@ -86,8 +90,8 @@ func (l loopback) Dial(ctx context.Context, address string) (net.Conn, error) {
 
 // clientConn returns a gRPC connection over what dial returns, once: when it
 // breaks the leader is lost, and gRPC's own reconnecting, which starts after a
-// second, must not come into it.
-func clientConn(dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn, error) {
+// second, must not come into it. Connecting takes no longer than timeout.
+func clientConn(timeout time.Duration, dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn, error) {
 	var once sync.Once
 	return grpc.NewClient("passthrough:///leader",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -96,7 +100,7 @@ func clientConn(dial func(context.Context) (net.Conn, error)) (*grpc.ClientConn,
 			once.Do(func() { conn, err = dial(ctx) })
 			return conn, err
 		}),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: handshakeTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: timeout}),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
 			grpc.MaxCallSendMsgSize(wire.MaxFrame),

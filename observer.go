@@ -3,7 +3,6 @@ package clusterclient
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/lease"
@@ -42,16 +41,21 @@ type observer struct {
 	silent time.Duration
 }
 
-// run observes until ctx ends.
+// run observes until ctx ends. The first time it makes ready for what may
+// come.
 func (o *observer) run(ctx context.Context) {
-	tick := time.NewTicker(observeEvery)
+	tick := time.NewTicker(spareAfter)
 	defer tick.Stop()
 	last := time.Now()
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
+		}
+		if first {
+			tick.Reset(observeEvery)
+			o.c.makeSpare()
 		}
 		now := time.Now()
 		o.count(now.Sub(last))
@@ -107,37 +111,46 @@ func (o *observer) replace(ctx context.Context, why *hangsError) {
 
 // watchWhileAsking ends s, to which Hello was said, when the lease tells that
 // whoever is to answer hangs, or that the name is led elsewhere. It does so
-// until the function that it returns is called.
+// until the function that it returns is called. Most answers come before it
+// would have looked, and cost a timer.
 func (c *Client) watchWhileAsking(s *session) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		tick := time.NewTicker(renewEvery)
-		defer tick.Stop()
-		var suspected lease.Record
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			r, err := c.lease.Read()
-			host := c.lease.Host()
-			switch {
-			case err != nil || r.Vacant(host):
-			case !r.Expired(host, c.opts.deposeAfter):
-				if r.Address != s.address && r.Address != c.address {
-					s.cancel()
-				}
-			case r == suspected:
-				s.cancel()
-			default:
-				suspected = r // once more: this process may have been slow itself
-			}
-		}
+	done := make(chan struct{})
+	begin := time.AfterFunc(renewEvery, func() {
+		defer close(done)
+		c.watchUntilAnswered(ctx, s)
 	})
 	return func() {
 		cancel()
-		watching.Wait()
+		if !begin.Stop() {
+			<-done
+		}
+	}
+}
+
+// watchUntilAnswered looks at the lease at once, and then again and again
+// until ctx ends.
+func (c *Client) watchUntilAnswered(ctx context.Context, s *session) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	var suspected lease.Record
+	for ctx.Err() == nil {
+		r, err := c.lease.Read()
+		host := c.lease.Host()
+		switch {
+		case err != nil || r.Vacant(host):
+		case !r.Expired(host, c.opts.deposeAfter):
+			if r.Address != s.address && r.Address != c.address {
+				s.cancel()
+			}
+		case r == suspected:
+			s.cancel()
+		default:
+			suspected = r // once more: this process may have been slow itself
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
 	}
 }

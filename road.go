@@ -19,7 +19,8 @@ import (
 // Whoever has bound it offers the socket beside it, for as long as it listens;
 // whoever finds no socket, or nobody behind it, takes the port.
 type road struct {
-	dir func() (string, error)
+	dir     func() (string, error)
+	network string // names the one that this process sees, where a host has several
 }
 
 const (
@@ -43,17 +44,17 @@ func (r road) path(address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := networkNamespace() + strings.NewReplacer(":", "-", "[", "", "]", "").Replace(address) + roadSuffix
+	name := forFile(address) + roadSuffix
+	if r.network != "" {
+		name = r.network + "-" + name
+	}
 	return filepath.Join(dir, name), nil
 }
 
-// networkNamespace tells those of one host apart, in names of files.
-func networkNamespace() string {
-	link, err := os.Readlink("/proc/self/ns/net") // "net:[4026531840]"
-	if err != nil {
-		return ""
-	}
-	return strings.Trim(strings.TrimPrefix(link, "net:"), "[]") + "-"
+// forFile returns an address without what has a meaning in names of files.
+func forFile(address string) string {
+	address = strings.ReplaceAll(address, ":", "-")
+	return strings.ReplaceAll(strings.ReplaceAll(address, "[", ""), "]", "")
 }
 
 func (r road) dial(ctx context.Context, address string) (net.Conn, error) {

@@ -68,6 +68,7 @@ func (c *Client) runRoles(ctx context.Context) {
 func (c *Client) endRoles() {
 	c.driver.Close()
 	c.driver.Wait()
+	c.spare.drop(true)
 	c.status.update(func(b *statusBoard) {
 		b.over, b.waiting = true, &Error{Code: errs.Closed, Op: "hold a role", Name: c.name}
 	})
@@ -126,7 +127,7 @@ func (c *Client) isReady() {
 // takeRole makes one attempt to lead or to follow, and returns when the term,
 // if that came of it, is over.
 func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *stranger) error {
-	led, _ := c.lease.Read() // the zero Record without a lease
+	led := c.led()
 	if address, ok := c.elsewhere(led); ok {
 		if a, err := c.ask(ctx, address); err == nil && a.welcome != nil {
 			return c.accept(ctx, a, retry, suspect)

@@ -164,7 +164,7 @@ func (s *server) stop() {
 
 // localConn returns a connection to this server from within the process.
 func (s *server) localConn() (*grpc.ClientConn, error) {
-	return clientConn(s.local.Dial)
+	return clientConn(handshakeTimeout, s.local.Dial)
 }
 
 // serveStream takes the streams of the services that the upstream registered.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,12 +43,14 @@ func (c *Client) dialSession(ctx context.Context, address string, frames ...*clu
 	if err != nil {
 		return nil, err
 	}
-	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
+	conn, err := c.spare.connect(raw)
 	if err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	silent := time.AfterFunc(handshakeTimeout, cancel)
+	defer silent.Stop()
 	s := &session{conn: conn, cancel: cancel, detach: context.AfterFunc(ctx, cancel), address: address, c: c, raw: raw}
 	s.stream, err = clusterclientv1.NewClusterClientServiceClient(conn).Session(own, grpc.ForceCodecV2(wire.Codec{}))
 	if err == nil {

@@ -2,6 +2,7 @@ package clusterclient
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/lease"
@@ -23,13 +24,38 @@ type simulatedHost interface {
 	Alive(pid int) bool
 }
 
+// lookedFor is for how long the directory is taken to be as it was found. It
+// is used several times when a leader has gone, by all processes of the host at
+// once.
+const lookedFor = 20 * time.Millisecond
+
+// sometimes returns a function that calls open, unless that has returned a
+// directory within lookedFor.
+func sometimes(open func() (string, error)) func() (string, error) {
+	type found struct {
+		dir string
+		at  time.Time
+	}
+	var last atomic.Pointer[found]
+	return func() (string, error) {
+		if f := last.Load(); f != nil && time.Since(f.at) < lookedFor {
+			return f.dir, nil
+		}
+		dir, err := open()
+		if err == nil {
+			last.Store(&found{dir, time.Now()})
+		}
+		return dir, err
+	}
+}
+
 var (
 	errNoSharedDir = errors.New("switched off")
 	errSingle      = errors.New("a single process shares nothing")
 )
 
 func newSharedDir(c *Client) sharedDir {
-	d := sharedDir{open: func() (string, error) { return runtimedir.Open(c.opts.runtimeDir) }}
+	d := sharedDir{open: sometimes(func() (string, error) { return runtimedir.Open(c.opts.runtimeDir) })}
 	host, simulated := c.opts.network.(simulatedHost)
 	switch {
 	case c.opts.single:

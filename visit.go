@@ -109,7 +109,7 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
 	}
 	defer func() { _ = raw.Close() }() // if gRPC never came to use it
-	conn, err := clientConn(func(context.Context) (net.Conn, error) { return raw, nil })
+	conn, err := clientConn(handshakeTimeout, func(context.Context) (net.Conn, error) { return raw, nil })
 	if err != nil {
 		return fail(errs.Unspecified, err)
 	}
