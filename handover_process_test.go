@@ -66,21 +66,35 @@ func watchAll(c *child) {
 	c.Must(command{Op: "close all, when terminated"})
 	c.Must(command{Op: "subscribe", Key: "n", Tag: "n", States: true, Quiet: true})
 	beginCalls(c)
+	c.Must(command{Op: "loop", Method: processtest.Chat, Tag: "streams"})
 }
 
-// nobodyNoticed holds that no value was stale or went back.
+// restAll ends that.
+func restAll(c *child) {
+	endCalls(c)
+	c.Must(command{Op: "end", Tag: "streams"})
+	c.Must(command{Op: "end", Tag: "n"})
+}
+
+// nobodyNoticed holds that no value was stale or went back, and that no call and
+// no stream failed.
 func nobodyNoticed(w *world, all []*child) {
 	w.T.Helper()
 	noCallFailed(w, all)
 	w.Lock()
 	defer w.Unlock()
 	for _, c := range all {
+		require.NotEmpty(w.T, c.Calls["streams"])
+		for _, e := range c.Calls["streams"] {
+			require.Empty(w.T, e.Err, "pid %d: stream %q", c.PID, e.Data)
+			require.Len(w.T, w.Centre.Runs[e.Data], 1, "stream %q", e.Data)
+		}
 		last, values := -1, c.Values["n"]
 		require.NotEmpty(w.T, values)
 		for i, e := range values {
 			n, _ := strconv.Atoi(e.Data)
 			require.GreaterOrEqual(w.T, n, last, "pid %d: %v came after %v", c.PID, e.Rev, values[max(0, i-1)].Rev)
-			require.False(w.T, e.Stale, "pid %d: %d at %v is stale", c.PID, n, e.Rev)
+			require.False(w.T, e.Stale, "pid %d: %d at %v is stale: %s", c.PID, n, e.Rev, e.Err)
 			last = n
 		}
 	}
@@ -107,8 +121,7 @@ func TestProcessRollingRestartUnnoticed(t *testing.T) {
 			everybody := slices.Clone(all)
 			for range len(all) * processtest.Rounds(3, 1) {
 				old := all[0]
-				endCalls(old)
-				old.Must(command{Op: "end", Tag: "n"})
+				restAll(old)
 				goes(old)
 				old.IsGone()
 				next := w.Start(1)[0]
@@ -117,8 +130,7 @@ func TestProcessRollingRestartUnnoticed(t *testing.T) {
 				callsGoOn(w, all)
 			}
 			for _, c := range all {
-				endCalls(c)
-				c.Must(command{Op: "end", Tag: "n"})
+				restAll(c)
 			}
 			r.end()
 			require.Positive(t, r.dialled)

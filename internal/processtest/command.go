@@ -27,6 +27,8 @@ type Command struct {
 	MaxWait  time.Duration            `json:"max_wait,omitempty"`
 	Depose   time.Duration            `json:"depose,omitempty"` // after this long; stale after half of it, or the least there is
 
+	BlindAfter time.Duration `json:"blind_after,omitempty"` // resigns after that, if another process reaches the centre; 0 for never
+
 	Peers      []int    `json:"peers,omitempty"`
 	Secret     string   `json:"secret,omitempty"`
 	TLS        TLSFiles `json:"tls,omitzero"`
@@ -71,8 +73,8 @@ type Event struct {
 	Descriptors int `json:"descriptors,omitempty"` // kind "left": that were not open before
 	Goroutines  int `json:"goroutines,omitempty"`
 
-	Err string   `json:"err,omitempty"`
-	Is  []string `json:"is,omitempty"` // what errors.Is finds in the error
+	Err string   `json:"err,omitempty"` // of kind "value", why it is stale
+	Is  []string `json:"is,omitempty"`  // what errors.Is finds in the error
 }
 
 // ClusterStatus is what the tests look at of a clusterclient.Status.

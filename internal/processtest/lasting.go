@@ -128,7 +128,7 @@ func (l *lastingCentre) RegisterMethods(r *leader.Registry) {
 func (l *lastingCentre) run(ctx context.Context, m Mark) (Whoami, error) {
 	caller, _ := leader.CallerFrom(ctx)
 	who := Whoami{Handler: os.Getpid(), Caller: caller.PID, Call: m.ID, Term: l.term()}
-	l.p.emit(Event{Kind: "ran", Result: who})
+	l.p.tell(Event{Kind: "ran", Result: who})
 	select {
 	case <-time.After(m.Delay):
 		return who, nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 
+	testprotov1 "github.com/clusterclient/clusterclient/internal/testproto/v1"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -28,7 +29,7 @@ type Whoami struct {
 // RegisterMethods offers "once", which answers; "block", which answers when its
 // caller gives up; and "steady", idempotent, which blocks the first time that
 // it is run for a call and answers the second time. "quick" answers without
-// the centre.
+// the centre. The service that streams is [echo].
 func (c *centreClient) RegisterMethods(r *leader.Registry) {
 	handler := func(block func(count int) bool) func(context.Context, string) (Whoami, error) {
 		return func(ctx context.Context, call string) (Whoami, error) {
@@ -50,5 +51,6 @@ func (c *centreClient) RegisterMethods(r *leader.Registry) {
 	})
 	leader.Handle(r, "once", handler(func(int) bool { return false }))
 	leader.Handle(r, "block", handler(func(int) bool { return true }))
+	testprotov1.RegisterEchoServiceServer(r, &echo{c: c})
 	leader.Handle(r, "steady", handler(func(n int) bool { return n == 1 }), leader.Idempotent())
 }

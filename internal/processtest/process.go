@@ -21,7 +21,7 @@ import (
 // childProcess is what runs in a child: it does what stdin says, tells stdout
 // what it sees, and ends when stdin does.
 type childProcess struct {
-	out sync.Mutex
+	*teller
 
 	creating sync.RWMutex // held for reading while a client is being created
 
@@ -32,7 +32,7 @@ type childProcess struct {
 }
 
 func childMain() {
-	p := &childProcess{clients: map[string]*clusterclient.Client{}, terms: map[string]*termWatch{}, closers: map[string]func() error{}}
+	p := &childProcess{teller: newTeller(), clients: map[string]*clusterclient.Client{}, terms: map[string]*termWatch{}, closers: map[string]func() error{}}
 	in := bufio.NewReader(os.Stdin)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -49,23 +49,9 @@ func childMain() {
 		go func() {
 			e := Event{Kind: "done", ID: c.ID}
 			e.fail(p.do(c, &e))
-			p.emit(e)
+			p.tell(e)
 		}()
 	}
-}
-
-// emit writes e, which is one line, at once.
-func (p *childProcess) emit(e Event) {
-	if e.At == 0 {
-		e.At = time.Now().UnixNano()
-	}
-	line, err := json.Marshal(e)
-	if err != nil {
-		panic(err)
-	}
-	p.out.Lock()
-	defer p.out.Unlock()
-	_, _ = os.Stdout.Write(append(line, '\n'))
 }
 
 func (p *childProcess) client(name string) *clusterclient.Client {
@@ -188,13 +174,16 @@ func statusOf(st clusterclient.Status) ClusterStatus {
 func (e *Event) set(v follower.Value) {
 	e.Data, e.Rev, e.Version, e.Stale, e.Deleted = string(v.Data), v.Revision, v.Version, v.Stale, v.Deleted
 	e.Origin = v.Origin.String()
+	if v.Stale && v.Reason != nil {
+		e.Err = v.Reason.Error()
+	}
 }
 
 // options are those of the client that c creates.
 func (p *childProcess) options(c Command) ([]clusterclient.Option, error) {
 	opts := []clusterclient.Option{
 		clusterclient.WithRole(c.Policy),
-		clusterclient.WithLogger(hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr})),
+		clusterclient.WithLogger(hclog.New(&hclog.LoggerOptions{Level: p.logLevel(), Output: os.Stderr})),
 	}
 	if c.Centre != "" {
 		opts = append(opts, clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
@@ -218,6 +207,15 @@ func (p *childProcess) options(c Command) ([]clusterclient.Option, error) {
 	}
 	if c.PerSecond > 0 {
 		opts = append(opts, clusterclient.WithNetwork(slowNetwork(c.PerSecond)))
+	}
+	if c.BlindAfter > 0 {
+		opts = append(opts, clusterclient.WithResignWhenBlind(c.BlindAfter, func(ctx context.Context) error {
+			centre, err := openCentre(ctx, c.Centre, nil)
+			if err != nil {
+				return err
+			}
+			return centre.Close()
+		}))
 	}
 	if c.MaxWait > 0 {
 		opts = append(opts, clusterclient.WithMaxWait(c.MaxWait))
@@ -268,7 +266,7 @@ func (p *childProcess) create(c Command) error {
 		first := sync.OnceFunc(func() { close(told) })
 		for st := range client.StatusChanges(context.Background()) {
 			terms.set(st.Term)
-			p.emit(Event{Kind: "role", Name: c.Name, Status: statusOf(st)})
+			p.tell(Event{Kind: "role", Name: c.Name, Status: statusOf(st)})
 			first()
 		}
 		terms.end()

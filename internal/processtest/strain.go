@@ -37,7 +37,7 @@ func (p *childProcess) calls(client *clusterclient.Client, c Command) {
 			e := Event{Kind: "call", Tag: c.Tag, Name: c.Name, Data: m.ID, Began: time.Now().UnixNano()}
 			err := client.Invoke(context.Background(), c.Method, m, &e.Result)
 			e.fail(err)
-			p.emit(e)
+			p.tell(e)
 			if errors.Is(err, clusterclient.ErrClosed) {
 				return
 			}
@@ -86,7 +86,7 @@ func (p *childProcess) closeWhenTerminated() error {
 			e.fail(c.Close())
 		}
 		e.left(before)
-		p.emit(e)
+		p.tell(e)
 		os.Exit(0)
 	}()
 	return err

@@ -34,7 +34,7 @@ func (p *childProcess) listen(c Command, e *Event) error {
 			if err != nil {
 				return
 			}
-			p.emit(Event{Kind: "accepted", Tag: c.Tag})
+			p.tell(Event{Kind: "accepted", Tag: c.Tag})
 			go strangers[c.Data](conn)
 		}
 	}()

@@ -34,7 +34,7 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 				e.Kind = "over"
 				e.fail(err)
 			}
-			p.emit(e)
+			p.tell(e)
 			time.Sleep(c.Pause)
 		}
 	}()
@@ -58,7 +58,7 @@ func (p *childProcess) confirm(terms *termWatch, sub *follower.Subscription, tag
 			if ok && !v.Stale && v.Revision.Term == term {
 				e := Event{Kind: "confirmed", Tag: tag}
 				e.set(v)
-				p.emit(e)
+				p.tell(e)
 				told = term
 				break
 			}
@@ -67,8 +67,8 @@ func (p *childProcess) confirm(terms *termWatch, sub *follower.Subscription, tag
 	}
 }
 
-// loop calls a method, one call after the other, and tells how each went,
-// until it is ended or the client is closed.
+// loop calls a method, or opens streams of [Chat], one after the other, and
+// tells how each went, until it is ended or the client is closed.
 func (p *childProcess) loop(client *clusterclient.Client, c Command) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	p.keep(c.Tag, func() error {
@@ -86,10 +86,15 @@ func (p *childProcess) loop(client *clusterclient.Client, c Command) {
 			}
 			e := Event{Kind: "call", Tag: c.Tag}
 			call := fmt.Sprintf("%d %s %d", os.Getpid(), c.Tag, i)
-			err := client.Invoke(context.Background(), c.Method, call, &e.Result)
+			var err error
+			if c.Method == Chat {
+				err = chat(context.Background(), client, call)
+			} else {
+				err = client.Invoke(context.Background(), c.Method, call, &e.Result)
+			}
 			e.Data = call
 			e.fail(err)
-			p.emit(e)
+			p.tell(e)
 			if errors.Is(err, clusterclient.ErrClosed) {
 				return
 			}

@@ -22,6 +22,7 @@ type Config struct {
 	CallPause   time.Duration // of each caller between calls, on average; 0 for no callers
 	Depose      time.Duration // after which a leader that hangs is replaced; 0 for the default
 	SlowReader  time.Duration // pause of the slow readers among the subscribers after each value
+	TellAfter   time.Duration // for which processes may keep what they see to themselves; 0 for no time
 }
 
 // A cluster is what runs under faults: the processes, the centre, and what
@@ -51,6 +52,9 @@ func newCluster(cfg Config) (*cluster, error) {
 		return nil, err
 	}
 	c.env = []string{"XDG_RUNTIME_DIR=" + filepath.Join(c.dir, "run")}
+	if cfg.TellAfter > 0 {
+		c.env = append(c.env, processtest.TellAfter(cfg.TellAfter))
+	}
 	if err := os.Mkdir(filepath.Join(c.dir, "run"), 0o700); err != nil {
 		return nil, err
 	}

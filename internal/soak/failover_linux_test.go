@@ -19,7 +19,7 @@ var (
 func TestFailover(t *testing.T) {
 	cfg := Config{
 		Processes: *followers + 1, Names: 1, Keys: 1, Depose: *depose,
-		ChangeEvery: 20 * time.Millisecond, CallPause: *callPause,
+		ChangeEvery: 20 * time.Millisecond, CallPause: *callPause, TellAfter: 50 * time.Millisecond,
 	}
 	all := map[string][]Failover{}
 	for _, op := range failoverKinds {
