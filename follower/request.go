@@ -101,6 +101,9 @@ func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (*at
 	l.send(id, deadline, q, a)
 	end := l.wait(ctx, id, a)
 	l.w.Expect(-1)
+	if end == answered {
+		l.w.CallerCame()
+	}
 	switch {
 	case end == given:
 		return nil, settled, l.f.timeOver(ctx, q, q.waits)
@@ -191,6 +194,7 @@ func (l *link) takeReply(reply *wire.Reply) {
 	if a := l.waiting.take(reply.ID); a != nil {
 		reply.Keep()
 		a.reply = *reply
+		l.w.ExpectCaller()
 		a.done <- answered
 	}
 }

@@ -77,8 +77,25 @@ func (w *Writer) SendCall(c *Call, handed *atomic.Bool) {
 	b.open(callField, size)
 	*b.buf = c.appendTo(*b.buf)
 	b.handed = append(b.handed, handed)
+	full := b.Full()
 	w.mu.Unlock()
-	w.Wake()
+	if full || w.coming.Load() == 0 {
+		w.Wake()
+	}
+}
+
+// ExpectCaller notes that a caller has been given its reply and is about to run,
+// which it says with [Writer.CallerCame]. Calls that are queued wait for it: those
+// who are answered together so call together again, in one message. They wait for
+// nothing but the processor, and for no more than fill a message.
+func (w *Writer) ExpectCaller() { w.coming.Add(1) }
+
+// CallerCame notes that a caller runs that was expected. The last one has sent
+// what waits.
+func (w *Writer) CallerCame() {
+	if w.coming.Add(-1) == 0 && w.Queued() > 0 {
+		w.Wake()
+	}
 }
 
 func (c *Call) appendTo(b []byte) []byte {

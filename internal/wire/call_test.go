@@ -3,7 +3,11 @@ package wire
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/clusterclient/clusterclient/internal/bubble"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -63,4 +67,35 @@ func readBatches(b *testing.B, w *Writer, in *received, read func() error) {
 		batch.release()
 		w.recycle(batch)
 	}
+}
+
+// Callers that were answered together call again together.
+func TestWriterWaitsForCallers(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		g, r := newGated(t), new(Receiver)
+		w := NewRequestWriter(g, nil)
+		go func() { _ = w.Run(t.Context()) }()
+		synctest.Wait()
+		send := func(method string, payload int) {
+			w.SendCall(&Call{ID: 1, Method: method, Payload: make([]byte, payload)}, new(atomic.Bool))
+			synctest.Wait()
+		}
+		for range 3 {
+			w.ExpectCaller()
+		}
+		w.CallerCame()
+		send("first", 1)
+		w.CallerCame() // and does not call again
+		send("second", 1)
+		require.Zero(t, g.waiting.Load(), "a batch was sent while a caller was expected")
+		w.CallerCame()
+		synctest.Wait()
+		require.Equal(t, []string{"first", "second"}, keysOf(t, r, <-g.batches))
+		send("alone", 1)
+		require.Equal(t, []string{"alone"}, keysOf(t, r, <-g.batches))
+
+		w.ExpectCaller()
+		send("large", batchSize)
+		require.Equal(t, []string{"large"}, keysOf(t, r, <-g.batches), "a full batch, whoever is expected")
+	})
 }

@@ -29,6 +29,7 @@ type Writer struct {
 	bell       chan struct{} // one slot: something may be due
 	room       chan struct{} // one slot: there may be room again
 	crowd      atomic.Int64  // requests under way, see Expect
+	coming     atomic.Int64  // see ExpectCaller
 
 	mu         sync.Mutex    // guards what follows
 	queue      []*Batch      // filled in order; the last one takes more frames

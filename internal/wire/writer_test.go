@@ -21,7 +21,8 @@ import (
 type gated struct {
 	ctx     context.Context
 	batches chan []byte
-	err     error // of the next SendMsg, if any
+	waiting atomic.Int32 // batches to be taken
+	err     error        // of the next SendMsg, if any
 }
 
 func newGated(t *testing.T) *gated { return &gated{ctx: t.Context(), batches: make(chan []byte)} }
@@ -35,6 +36,8 @@ func (g *gated) SendMsg(m any) error {
 	}
 	b := m.(*Batch)
 	data := b.bytes()
+	g.waiting.Add(1)
+	defer g.waiting.Add(-1)
 	select {
 	case g.batches <- data:
 		return nil
