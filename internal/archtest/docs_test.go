@@ -32,7 +32,8 @@ func promisesWithoutTest(page string, exists map[string]bool) (wrong []string) {
 	return wrong
 }
 
-// Each promise of the delivery contract names tests that exist.
+// Each promise of the delivery contract, and of the page on security, names
+// tests that exist.
 func TestPromisesHaveTests(t *testing.T) {
 	const root = "../.."
 	exists := make(map[string]bool)
@@ -49,12 +50,14 @@ func TestPromisesHaveTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(filepath.Join(root, "docs", "delivery.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, wrong := range promisesWithoutTest(string(page), exists) {
-		t.Error("docs/delivery.md:", wrong)
+	for _, name := range []string{"delivery.md", "security.md"} {
+		page, err := os.ReadFile(filepath.Join(root, "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, wrong := range promisesWithoutTest(string(page), exists) {
+			t.Error("docs/"+name+":", wrong)
+		}
 	}
 }
 
