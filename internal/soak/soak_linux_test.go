@@ -49,10 +49,8 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	if len(res.Violations) > 0 {
-		bad := *episode + res.Episodes - 1
-		t.Logf("how it came to the first of %d violations:\n%s", len(res.Violations), Timeline(res.Records, res.Violations[0]))
-		t.Logf("history and logs are in %s; to replay:\n\tgo test ./internal/soak -run TestSoak -seed=%d -processes=%d -episode=%d -soak=10s -count=5 -v\n\tgo test ./internal/soak -run TestSoak -seed=%d -processes=%d -episode=%d -soak=%v -v",
-			res.Dir, *seed, *size, bad, *seed, *size, *episode, *length)
+		replay := Replay{Seed: *seed, Processes: *size, First: *episode, Bad: *episode + res.Episodes - 1, Length: *length, Dir: res.Dir}
+		t.Log(replay.Explain(res.Records, res.Violations))
 		return
 	}
 	t.Logf("%d faults in %d episodes, %d records, nothing broken: %s\n%s", res.Faults, res.Episodes, len(res.Records), res.Tally, Summary(Failovers(res.Records)))

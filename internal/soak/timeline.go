@@ -15,6 +15,24 @@ const (
 	timelineLines  = 150
 )
 
+// A Replay is what it takes to run a run again.
+type Replay struct {
+	Seed      uint64
+	Processes int
+	First     int // episode
+	Bad       int // the episode in which something was broken
+	Length    time.Duration
+	Dir       string // where the history and the logs lie
+}
+
+// Explain returns what there is to know of a run that broke something: how it
+// came to the first violation, and the commands that replay it.
+func (r Replay) Explain(all []Record, broken []Violation) string {
+	const command = "\tgo test ./internal/soak -run TestSoak -seed=%d -processes=%d -episode=%d "
+	return fmt.Sprintf("how it came to the first of %d violations:\n%shistory and logs are in %s; to replay:\n"+command+"-soak=10s -count=5 -v\n"+command+"-soak=%v -v",
+		len(broken), Timeline(all, broken[0]), r.Dir, r.Seed, r.Processes, r.Bad, r.Seed, r.Processes, r.First, r.Length)
+}
+
 // Timeline returns what led to a violation: faults, changes of role and what
 // else is rare, in the order of its time, which counts from the first record.
 func Timeline(all []Record, v Violation) string {
