@@ -92,6 +92,7 @@ func newHistory(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Clu
 	for _, key := range []string{"a", "b", "c"} {
 		h.reports[key] = []report{{deleted: true}}
 	}
+	up.Starts = h.r.IntN(2) == 0
 	h.slow = newStallable(cluster)
 	h.cluster.Start()
 	first := h.cluster.Leader()

@@ -56,8 +56,9 @@ func eachRole(t *testing.T, test func(t *testing.T, e *env), before ...func(e *e
 		require.Equal(t, clusterclient.RoleLeader, leader.Role())
 		require.Equal(t, clusterclient.RoleFollower, e.Node.Role())
 	})
-	run("follower, quick handlers", func(e *env) {
+	run("follower, quick handlers, started watches", func(e *env) {
 		quick(e)
+		e.Up.Starts = true
 		leader := e.Cluster.Start()
 		e.Node = e.Cluster.Start()
 		require.Equal(t, clusterclient.RoleLeader, leader.Role())

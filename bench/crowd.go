@@ -32,15 +32,16 @@ type crowdUpstream struct {
 	cold []byte // the value of all keys at first
 }
 
-func (u *crowdUpstream) Watch(ctx context.Context, key string, sink func(leader.Update)) error {
+// StartWatch takes no goroutine, as that of an adapter for which it is worth
+// while.
+func (u *crowdUpstream) StartWatch(key string, sink leader.Sink) (stop func()) {
 	if key == hotKey {
 		u.mu.Lock()
-		u.hot = sink
+		u.hot = sink.Report
 		u.mu.Unlock()
 	}
-	sink(leader.Update{Data: u.cold, Version: key})
-	<-ctx.Done()
-	return ctx.Err()
+	sink.Report(leader.Update{Data: u.cold, Version: key})
+	return func() { sink.End(nil) }
 }
 
 func (u *crowdUpstream) update() error {

@@ -169,7 +169,7 @@ func (n *Node) Reach(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = opened.Close() }()
-	return opened.(*connection).Probe(ctx)
+	return connectionOf(opened).Probe(ctx)
 }
 
 func (n *Node) isBlind() error {
@@ -199,7 +199,7 @@ func (n *Node) open(ctx context.Context) (leader.Upstream, error) {
 		_ = opened.Close()
 		return nil, ErrKilled
 	}
-	n.conns = append(n.conns, opened.(*connection))
+	n.conns = append(n.conns, connectionOf(opened))
 	return opened, nil
 }
 

@@ -16,6 +16,8 @@ type connection struct {
 	watchers map[*watcher]struct{} // guarded by u.mu, as is closed
 	closed   error
 	blind    error // nothing gets through
+
+	bell chan struct{} // of all watches, one slot: rung when there may be something to do; nil in one that is no starter
 }
 
 var (
@@ -36,7 +38,7 @@ func (c *connection) RegisterMethods(r *leader.Registry) {
 
 // Watch reports every update of key, and its absence first when it has none.
 func (c *connection) Watch(ctx context.Context, key string, sink func(leader.Update)) error {
-	w, err := c.watch(key)
+	w, err := c.watch(key, make(chan struct{}, 1))
 	if err != nil {
 		return err
 	}
@@ -57,14 +59,15 @@ func (c *connection) Watch(ctx context.Context, key string, sink func(leader.Upd
 	}
 }
 
-func (c *connection) watch(key string) (*watcher, error) {
+// watch adds a watcher of key, for which bell is rung.
+func (c *connection) watch(key string, bell chan struct{}) (*watcher, error) {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
 	if err := cmp.Or(c.closed, c.blind); err != nil {
 		return nil, err
 	}
 	c.u.watches[key]++
-	w := &watcher{key: key, bell: make(chan struct{}, 1)}
+	w := &watcher{key: key, bell: bell}
 	c.watchers[w] = struct{}{}
 	if !c.u.hung {
 		w.add(c.u.valueLocked(key))
@@ -175,6 +178,7 @@ func (c *connection) end(err error) {
 	for w := range c.watchers {
 		w.ring()
 	}
+	ring(c.bell)
 }
 
 // watcher is one watch of one key.
@@ -190,9 +194,12 @@ func (w *watcher) add(v leader.Update) {
 	w.ring()
 }
 
-func (w *watcher) ring() {
+func (w *watcher) ring() { ring(w.bell) }
+
+// ring wakes whoever waits for a bell of one slot, if there is one.
+func ring(bell chan struct{}) {
 	select {
-	case w.bell <- struct{}{}:
+	case bell <- struct{}{}:
 	default:
 	}
 }

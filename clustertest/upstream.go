@@ -23,6 +23,10 @@ type Upstream struct {
 	// the first Open.
 	Methods func(*leader.Registry)
 
+	// Starts makes what Open returns a [leader.Starter]. Set it before the first
+	// Open.
+	Starts bool
+
 	mu            sync.Mutex // guards what follows
 	values        map[string]leader.Update
 	version       int
@@ -79,6 +83,9 @@ func (u *Upstream) Open(ctx context.Context) (leader.Upstream, error) {
 	}
 	c := &connection{u: u, watchers: make(map[*watcher]struct{})}
 	u.conns[c] = struct{}{}
+	if u.Starts {
+		return newStarter(c), nil
+	}
 	return c, nil
 }
 

@@ -1,7 +1,6 @@
 package leader
 
 import (
-	"context"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -57,7 +56,8 @@ func (k *key) inheritGroupLocked(f *clusterclientv1.InheritedGroup, last *cluste
 	}
 }
 
-// lead goes on with the warm watch.
-func (h *heirloom) lead(ctx context.Context, sink func(Update)) error {
-	return h.run.lead(ctx, h.next, sink)
+// start goes on with the warm watch.
+func (h *heirloom) start(sink Sink) (stop func()) {
+	h.run.lead(h.next, sink)
+	return h.run.halt
 }

@@ -1,11 +1,11 @@
 package leader
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/backoff"
 	"github.com/clusterclient/clusterclient/internal/large"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -24,10 +24,8 @@ import (
 // An ended key is out of Leader.keys before anything else happens to it, so
 // nobody can join a watch that is going away.
 type key struct {
-	l      *Leader
-	name   string
-	cancel context.CancelFunc // ends the watch
-	done   chan struct{}      // closed when the watch has ended
+	l    *Leader
+	name string
 
 	mu          sync.Mutex // guards what follows; see Leader.mu for the order
 	subs        map[*sub]struct{}
@@ -52,14 +50,12 @@ type key struct {
 	stateSerial uint64    // counts changes of any kind
 	changed     time.Time // when the upstream reported the value; zero for one from before
 	updates     uint64    // values reported
-	endWatch    context.CancelCauseFunc
-	start       *start    // of a watch that has not had its turn; nil without one
-	failures    uint64    // how often the watch has ended by itself
-	reported    bool      // by the upstream, in this leadership
-	heard       bool      // reported, or failed, once
-	waiting     []func()  // called when heard
-	warm        *heirloom // the first watch, if it began before the leadership
-	bequeathed  bool      // to the next leader: groups hand nothing out any more
+	watching
+	failures   uint64   // how often the watch has ended by itself
+	reported   bool     // by the upstream, in this leadership
+	heard      bool     // reported, or failed, once
+	waiting    []func() // called when heard
+	bequeathed bool     // to the next leader: groups hand nothing out any more
 }
 
 // join makes sb wait for the values of f's key and starts the watch if there
@@ -127,14 +123,13 @@ func (l *Leader) wantKeyLocked(name string, seed *Seed) *key {
 	return k
 }
 
-// newKeyLocked adds a key. Its watch starts when the one before, if any, has
+// newKeyLocked adds a key. Its watch begins when the one before, if any, has
 // ended.
 func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
-	ctx, cancel := context.WithCancel(l.ctx)
 	k := &key{
-		l: l, name: name, cancel: cancel, done: make(chan struct{}),
-		subs:  make(map[*sub]struct{}),
+		l: l, name: name, subs: make(map[*sub]struct{}),
 		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
+		watching: watching{retry: backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}},
 	}
 	switch {
 	case seed != nil && seed.Snapshot && l.up != nil:
@@ -149,21 +144,17 @@ func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 	if w := l.cfg.Warm.take(name); w != nil {
 		k.inherit(w)
 	}
-	before := l.ending[name]
 	l.keys[name] = k
 	if l.up == nil {
 		k.reason, k.heard = l.absence, l.absent
 		k.stateSerial++ // so that it is told
-		close(k.done)
 		return k
 	}
-	l.goLocked(func() {
-		defer close(k.done)
-		if before != nil {
-			<-before
-		}
-		k.watch(ctx)
-	})
+	if l.ending[name] == nil {
+		k.mu.Lock()
+		k.queueLocked()
+		k.mu.Unlock()
+	}
 	return k
 }
 
@@ -184,45 +175,54 @@ func (k *key) leave(sb *sub) {
 }
 
 // lingerOver ends the key unless somebody joined meanwhile.
-func (k *key) lingerOver() {
-	k.l.mu.Lock()
-	defer k.l.mu.Unlock()
+func (k *key) lingerOver() { k.l.source.stop(k.name, k.l.remove(k)) }
+
+// remove takes out a key that nobody uses, whose watch ends once stop was
+// called. Until it has ended, the next watch of that key waits.
+func (l *Leader) remove(k *key) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	unused := len(k.subs) == 0
-	if !unused || k.l.keys[k.name] != k {
-		return
+	if !unused || l.keys[k.name] != k {
+		return nil
 	}
-	delete(k.l.keys, k.name)
-	k.l.updates += k.updates
-	k.l.failures += k.failures
-	k.l.endLocked(k)
+	delete(l.keys, k.name)
+	l.updates += k.updates
+	l.failures += k.failures
+	stop, running := k.goneLocked()
+	if running {
+		l.ending[k.name] = k
+	}
+	return stop
 }
 
-// endLocked ends the watch of a key that was taken out of l.keys. Until it has
-// ended, the next watch of that key waits.
-func (l *Leader) endLocked(k *key) {
-	k.cancel()
-	l.ending[k.name] = k.done
-	l.goLocked(func() {
-		<-k.done
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.ending[k.name] == k.done {
-			delete(l.ending, k.name)
-		}
-	})
+// watchEnded lets the next watch of a key that is gone begin.
+func (l *Leader) watchEnded(k *key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending[k.name] != k {
+		return
+	}
+	delete(l.ending, k.name)
+	if next := l.keys[k.name]; next != nil {
+		next.mu.Lock()
+		next.queueLocked()
+		next.mu.Unlock()
+	}
 }
 
 // close ends the key with the leadership.
 func (k *key) close() {
-	k.cancel()
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.linger != nil {
 		k.linger.Stop()
 	}
 	k.resort = nil
+	stop, _ := k.goneLocked()
+	k.mu.Unlock()
+	k.l.source.stop(k.name, stop)
 }
 
 // report takes an update from the upstream.

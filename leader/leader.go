@@ -44,6 +44,7 @@ type Leader struct {
 	plainBytes bool // what is called "bytes" is codec.Bytes
 	regs       *registrations
 	trouble    complaint // of watches
+	source     source
 	ramp       ramp
 	sight      sight
 	log        hclog.Logger
@@ -67,10 +68,10 @@ type Leader struct {
 	// a session's, and that before a writer's.
 	mu       sync.Mutex
 	keys     map[string]*key
-	ending   map[string]chan struct{} // watches that were told to end, by key
-	sessions map[string]*session      // by session id
-	running  int                      // calls and streams
-	loose    map[*call]struct{}       // those that no session ends: streams and oneway calls
+	ending   map[string]*key     // those that are gone, whose watches have not ended
+	sessions map[string]*session // by session id
+	running  int                 // calls and streams
+	loose    map[*call]struct{}  // those that no session ends: streams and oneway calls
 	leaving  bool
 	closed   bool
 	drained  chan struct{} // closed when leaving and nothing runs
@@ -104,7 +105,7 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	l := &Leader{
 		cfg: cfg, up: up, methods: methods, log: cfg.Logger,
 		keys:     make(map[string]*key),
-		ending:   make(map[string]chan struct{}),
+		ending:   make(map[string]*key),
 		sessions: make(map[string]*session),
 		loose:    make(map[*call]struct{}),
 		drained:  make(chan struct{}),
@@ -114,10 +115,12 @@ func New(cfg Config, up Upstream) (*Leader, error) {
 	l.term.Store(cfg.Term)
 	l.plainBytes = cfg.Codec.Name() != codec.Bytes.Name() || cfg.Codec == codec.Bytes
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
-	l.trouble.log, l.ramp.rate = l.log, cfg.Rate
+	l.trouble.log, l.source = l.log, source{up, l.log}
+	l.ramp.rate, l.ramp.bell = cfg.Rate, make(chan struct{}, 1)
 	l.regs = newRegistrations(l, cfg.Records)
 	l.sight.start(l)
 	l.work.Go(l.beat)
+	l.work.Go(l.beginWatches)
 	if g, ok := up.(Getter); ok && cfg.Reread > 0 {
 		l.work.Go(func() { l.reread(g) })
 	}

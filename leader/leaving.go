@@ -155,13 +155,6 @@ func (l *Leader) callsLocked() []*call {
 // Wait returns when the last session has ended.
 func (l *Leader) Wait() { l.links.Wait() }
 
-// goLocked runs fn in a goroutine that Close waits for.
-func (l *Leader) goLocked(fn func()) {
-	if !l.closed {
-		l.work.Go(fn)
-	}
-}
-
 // await waits for all goroutines, with patience.
 func (l *Leader) await() error {
 	done := make(chan struct{})

@@ -2,7 +2,6 @@ package leader
 
 import (
 	"container/heap"
-	"context"
 	"sync"
 	"time"
 )
@@ -23,12 +22,16 @@ const (
 //
 //	           its turn              reported, ended, or rampPatience over
 //	waiting ───────────▶ beginning ─────────────────────────────────────▶ over
+//
+// One goroutine, see Leader.beginWatches, begins those whose turn has come.
 type ramp struct {
-	rate int // watches that may begin a second, and at once after a rest; 0 for no bound
+	rate int           // watches that may begin a second, and at once after a rest; 0 for no bound
+	bell chan struct{} // one slot: there may be one whose turn has come
 
 	mu        sync.Mutex // guards what follows, and the starts; taken last
 	waiting   startQueue
-	queued    uint64 // starts so far
+	ready     []*start // their turn has come
+	queued    uint64   // starts so far
 	beginning int
 	first     *start // of those, in the order in which they began
 	last      *start
@@ -41,10 +44,10 @@ type ramp struct {
 // A start is one watch that is to begin.
 type start struct {
 	r       *ramp
-	turn    chan struct{} // closed when it has come; nil when that was at once
-	wanted  int           // processes that subscribe to the key
-	order   uint64        // among those that are wanted alike
-	at      int           // in ramp.waiting
+	key     *key
+	wanted  int    // processes that subscribe to the key
+	order   uint64 // among those that are wanted alike
+	at      int    // in ramp.waiting
 	began   bool
 	settled bool
 
@@ -52,32 +55,50 @@ type start struct {
 	before, next *start    // in the list of those that are beginning
 }
 
-// queue adds the start of a watch that so many processes want.
-func (r *ramp) queue(wanted int) *start {
+// queue adds the start of a watch of k that so many processes want.
+func (r *ramp) queue(k *key, wanted int) *start {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queued++
-	st := &start{r: r, wanted: wanted, order: r.queued}
+	st := &start{r: r, key: k, wanted: wanted, order: r.queued}
 	if len(r.waiting) == 0 && r.beginning < rampSlots && r.takeLocked() == 0 { // as nearly all do
 		r.beginLocked(st)
 		return st
 	}
-	st.turn = make(chan struct{})
 	heap.Push(&r.waiting, st)
 	r.passLocked()
 	return st
 }
 
-// wait returns when the watch may begin, or ctx ends.
-func (st *start) wait(ctx context.Context) error {
-	if st.turn == nil {
-		return ctx.Err()
-	}
-	select {
-	case <-st.turn:
+// pass adds the start of a watch of k that is under way, and so waits for
+// nothing.
+func (r *ramp) pass(k *key) *start {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := &start{r: r, key: k, began: true, settled: true}
+	r.readyLocked(st)
+	return st
+}
+
+// take returns one whose turn has come, nil when there is none.
+func (r *ramp) take() *start {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ready) == 0 {
+		r.ready = nil // so that a burst does not keep its memory
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	}
+	st := r.ready[0]
+	r.ready[0] = nil
+	r.ready = r.ready[1:]
+	return st
+}
+
+func (r *ramp) readyLocked(st *start) {
+	r.ready = append(r.ready, st)
+	select {
+	case r.bell <- struct{}{}:
+	default:
 	}
 }
 
@@ -122,6 +143,7 @@ func (r *ramp) beginLocked(st *start) {
 	r.last = st
 	r.beginning++
 	r.watchSlowLocked()
+	r.readyLocked(st)
 }
 
 func (r *ramp) endLocked(st *start) {
@@ -171,9 +193,7 @@ func (r *ramp) passLocked() {
 			r.againLocked(pause)
 			return
 		}
-		st := heap.Pop(&r.waiting).(*start)
-		r.beginLocked(st)
-		close(st.turn)
+		r.beginLocked(heap.Pop(&r.waiting).(*start))
 	}
 }
 

@@ -112,12 +112,3 @@ func (k *key) get(g Getter) (u Update, err error) {
 	defer cancel()
 	return g.Get(ctx, k.name)
 }
-
-// watchAnew ends the watch that is under way, for reason; another one follows.
-func (k *key) watchAnew(reason error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.endWatch != nil {
-		k.endWatch(reason)
-	}
-}

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/clusterclient/clusterclient/internal/backoff"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -44,16 +43,16 @@ type sight struct {
 	reports atomic.Uint64 // of watches
 	doubt   chan struct{} // one slot: a watch has failed; nil without a Prober
 	doubted bool          // one has, since the last probe; of look
+	sees    atomic.Uint64 // how often it saw again
 
 	mu     sync.Mutex // guards what follows; taken last
 	since  time.Time  // when the leader turned blind; zero while it sees
 	reason string
-	back   chan struct{} // closed and replaced when it sees again
 }
 
 // start begins to look, if the upstream can be probed.
 func (g *sight) start(l *Leader) {
-	g.l, g.back = l, make(chan struct{})
+	g.l = l
 	if p, ok := l.up.(Prober); ok {
 		g.doubt = make(chan struct{}, 1)
 		l.work.Go(func() { g.look(p) })
@@ -242,37 +241,20 @@ func (g *sight) see() {
 	}
 	lasted := time.Since(g.since)
 	g.since, g.reason = time.Time{}, ""
-	close(g.back)
-	g.back = make(chan struct{})
+	g.sees.Add(1)
 	g.mu.Unlock()
 	if lasted >= time.Second {
 		g.l.log.Info("the upstream is in reach again", "after", lasted.Round(time.Millisecond))
 	}
 	g.tell()
+	for _, k := range g.l.allKeys() {
+		k.unpause()
+	}
 }
 
 // tell has every follower know at once.
 func (g *sight) tell() {
 	for _, s := range g.l.allSessions() {
 		s.dueBeat()
-	}
-}
-
-// seen returns a channel that is closed when the leader is blind no more.
-func (g *sight) seen() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.back
-}
-
-// pause waits before a watch that has failed is tried again: until it is time,
-// the leader is blind no more, or ctx ends.
-func pause(ctx context.Context, retry *backoff.Backoff, seen <-chan struct{}) {
-	t := time.NewTimer(retry.Next())
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-seen:
-	case <-ctx.Done():
 	}
 }

@@ -11,7 +11,7 @@ import (
 // goroutines at once.
 //
 // An Upstream that can do more implements [Getter], [Prober], [Publisher],
-// [Registrar] or [Service] as well.
+// [Registrar] or [Service] as well, and one that has very many keys [Starter].
 type Upstream interface {
 	// Watch reports the value that key has now, and then each change of it,
 	// by calling sink, until ctx ends. A key that does not exist is reported
@@ -42,6 +42,31 @@ type Update struct {
 
 	// Deleted is true when the key does not exist. Data is ignored then.
 	Deleted bool
+}
+
+// A Starter is an [Upstream] whose watches need no goroutine each: it has those
+// of all keys on one stream, or is called by its client when a value changes. The
+// leader then never calls Watch. A key takes several KiB less so.
+type Starter interface {
+	// StartWatch begins to do what Watch does, and returns a function that
+	// ends it, which is called once at most. Neither waits for the upstream: one
+	// goroutine starts the watches of all keys. What Watch would report goes to
+	// sink.Report; when the watch has ended, by itself or since stop was
+	// called, and nothing is reported any more, sink.End is called. Both may
+	// happen before StartWatch or stop returns. When the watch could not be
+	// started, and End was called for that, stop may be nil.
+	StartWatch(key string, sink Sink) (stop func())
+}
+
+// A Sink takes what the watch of a key reports. Both its methods do not block.
+type Sink interface {
+	// Report takes an update. It must not be called from two goroutines at
+	// once, and does nothing after End.
+	Report(u Update)
+
+	// End says that the watch has ended, and why, which is of no interest when
+	// it was told to. Only the first call counts.
+	End(err error)
 }
 
 // A Getter is an [Upstream] that can be asked for a value once. The leader does

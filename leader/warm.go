@@ -2,6 +2,8 @@ package leader
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,18 +37,18 @@ const (
 //	                │   ▲
 //	                └───┘ settle: anew, if it is not known to be far enough
 type Warm struct {
-	up      Upstream
+	source  source
 	methods *Registry
-	log     hclog.Logger
 	most    int // bytes of a value
 
-	ctx    context.Context // ends with the leadership, or without one
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	room   chan struct{} // a slot for each key that was not heard of
+	room chan struct{} // a slot for each key that was not heard of
 
-	mu   sync.Mutex // guards keys
-	keys map[string]*warmKey
+	work sync.WaitGroup // runs; grows with mu held, and only before Close
+
+	mu     sync.Mutex // guards what follows
+	keys   map[string]*warmKey
+	runs   map[*warmRun]struct{} // that have not ended
+	closed bool
 }
 
 // NewWarm returns a Warm of up, which it does not close. It fails when up
@@ -57,15 +59,14 @@ func NewWarm(up Upstream, limits Limits, log hclog.Logger) (*Warm, error) {
 		return nil, err
 	}
 	w := &Warm{
-		up: up, methods: methods, log: log, most: limits.Message,
-		room: make(chan struct{}, warmAtOnce), keys: make(map[string]*warmKey),
+		source: source{up, log}, methods: methods, most: limits.Message,
+		room: make(chan struct{}, warmAtOnce), keys: make(map[string]*warmKey), runs: make(map[*warmRun]struct{}),
 	}
-	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w, nil
 }
 
 // Upstream returns the upstream.
-func (w *Warm) Upstream() Upstream { return w.up }
+func (w *Warm) Upstream() Upstream { return w.source.up }
 
 // Watch begins to watch keys, and returns when each was heard of, or ctx has
 // ended. It fails when there are keys and none of them could be watched.
@@ -152,8 +153,36 @@ func (w *Warm) rest() {
 	}
 }
 
+// add notes that r begins; false when it must not.
+func (w *Warm) add(r *warmRun) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.runs[r] = struct{}{}
+	w.work.Add(1)
+	return true
+}
+
+// remove notes that r has ended, if it had begun.
+func (w *Warm) remove(r *warmRun) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, begun := w.runs[r]; begun {
+		delete(w.runs, r)
+		w.work.Done()
+	}
+}
+
 // Close ends all watches, and returns when they have ended.
 func (w *Warm) Close() {
-	w.cancel()
+	w.mu.Lock()
+	w.closed = true
+	runs := slices.Collect(maps.Keys(w.runs))
+	w.mu.Unlock()
+	for _, r := range runs {
+		r.halt()
+	}
 	w.work.Wait()
 }

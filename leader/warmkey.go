@@ -1,10 +1,9 @@
 package leader
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"github.com/clusterclient/clusterclient/internal/large"
@@ -27,20 +26,15 @@ type warmKey struct {
 // begin watches the key, anew if it was watched, when there is room.
 func (k *warmKey) begin(ctx context.Context, grouped bool) {
 	r := &warmRun{k: k, grouped: grouped, first: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{})}
-	watching, cancel := context.WithCancel(k.w.ctx)
-	r.cancel = cancel
 	k.mu.Lock()
-	k.run = r
-	if k.over {
-		cancel()
-	}
+	k.run, r.halted = r, k.over
 	k.mu.Unlock()
 	select {
 	case k.w.room <- struct{}{}:
 		r.roomed = true
-		k.w.work.Go(func() { r.watch(watching) })
+		r.begin()
 	case <-ctx.Done():
-		r.ended(context.Cause(ctx))
+		r.End(context.Cause(ctx))
 	}
 }
 
@@ -53,9 +47,12 @@ func (k *warmKey) newest() *warmRun {
 // end ends the watch.
 func (k *warmKey) end() {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.over = true
-	k.run.cancel()
+	r := k.run
+	k.mu.Unlock()
+	if r != nil {
+		r.halt()
+	}
 }
 
 // await returns when the upstream has reported the key, or why it has not.
@@ -95,7 +92,7 @@ func (k *warmKey) catchUp(ctx context.Context, in *clusterclientv1.Inheritance) 
 	if before.grouped && k.lags(ctx, in) {
 		return
 	}
-	before.cancel()
+	before.halt()
 	select {
 	case <-before.done:
 	case <-ctx.Done():
@@ -128,12 +125,11 @@ func (k *warmKey) isSettled() bool {
 	return k.far && k.run.trouble() == nil
 }
 
-// A warmRun is one Watch of a warm key.
+// A warmRun is one watch of a warm key, and the [Sink] of it.
 type warmRun struct {
 	k       *warmKey
-	grouped bool // every update counts
-	roomed  bool // it takes a slot of Warm.room until it is heard of
-	cancel  context.CancelFunc
+	grouped bool          // every update counts
+	roomed  bool          // it takes a slot of Warm.room until it is heard of
 	first   chan struct{} // closed when it has reported, or ended
 	done    chan struct{} // closed when it has ended
 
@@ -142,8 +138,10 @@ type warmRun struct {
 	dropped int // of the oldest updates
 	heard   bool
 	err     error         // why it has ended
-	sink    func(Update)  // of the leader, when that has taken the watch over
+	sink    Sink          // of the leader, when that has taken the watch over
 	changed chan struct{} // closed and replaced when an update comes
+	halted  bool          // told to end
+	stop    func()        // nil until it was started
 }
 
 // A warmUpdate is what the upstream has reported. Unless every update counts,
@@ -153,32 +151,45 @@ type warmUpdate struct {
 	mark *clusterclientv1.Mark
 }
 
-func (r *warmRun) watch(ctx context.Context) {
-	r.ended(r.once(ctx))
+// begin starts the watch.
+func (r *warmRun) begin() {
+	if !r.k.w.add(r) {
+		r.End(errLeaving)
+		return
+	}
+	stop := r.k.w.source.start(r.k.name, r)
+	r.mu.Lock()
+	r.stop = stop
+	halted := r.halted
+	r.mu.Unlock()
+	if halted {
+		r.k.w.source.stop(r.k.name, stop)
+	}
 }
 
-func (r *warmRun) once(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.k.w.log.Error("watch panicked", "key", r.k.name, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("the upstream's watch panicked: %v", p)
-		}
-	}()
-	return r.k.w.up.Watch(ctx, r.k.name, r.report)
+// halt ends the watch.
+func (r *warmRun) halt() {
+	r.mu.Lock()
+	var stop func()
+	if !r.halted {
+		r.halted, stop = true, r.stop
+	}
+	r.mu.Unlock()
+	r.k.w.source.stop(r.k.name, stop)
 }
 
-// report takes an update from the upstream.
-func (r *warmRun) report(u Update) {
+// Report takes an update from the upstream.
+func (r *warmRun) Report(u Update) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.err != nil:
 		return
 	case r.sink != nil:
-		r.sink(u)
+		r.sink.Report(u)
 		return
 	case len(u.Data) > r.k.w.most:
-		r.cancel() // the leader's own watch will say so
+		go r.halt() // not from within the upstream; the leader's own watch will say why
 		return
 	case u.Deleted:
 		u.Data = nil
@@ -197,16 +208,22 @@ func (r *warmRun) report(u Update) {
 	r.changed = make(chan struct{})
 }
 
-// ended notes why the watch has ended.
-func (r *warmRun) ended(err error) {
-	if err == nil {
-		err = errors.New("the upstream's watch ended")
-	}
+// End notes why the watch has ended.
+func (r *warmRun) End(err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.err = err
+	if r.err != nil {
+		r.mu.Unlock()
+		return
+	}
+	r.err = cmp.Or(err, errWatchEnded)
 	r.hearLocked()
+	sink := r.sink
+	r.mu.Unlock()
+	r.k.w.remove(r)
 	close(r.done)
+	if sink != nil {
+		sink.End(err)
+	}
 }
 
 // hearLocked makes room for others once the upstream has said something.
@@ -272,20 +289,16 @@ func (r *warmRun) fromLocked(position int) (updates []Update) {
 	return updates
 }
 
-// lead gives sink what is reported from a position on, until ctx ends or the
-// watch does.
-func (r *warmRun) lead(ctx context.Context, position int, sink func(Update)) error {
+// lead gives sink what is reported from a position on.
+func (r *warmRun) lead(position int, sink Sink) {
 	r.mu.Lock()
 	for _, u := range r.fromLocked(position) {
-		sink(u)
+		sink.Report(u)
 	}
 	r.sink, r.updates = sink, nil
+	err := r.err
 	r.mu.Unlock()
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		r.cancel()
-		<-r.done
+	if err != nil {
+		sink.End(err)
 	}
-	return r.trouble()
 }
