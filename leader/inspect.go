@@ -62,6 +62,13 @@ func (l *Leader) Explain(name string) inspect.Explanation {
 	return e
 }
 
+// key returns the key called name, nil when there is none.
+func (l *Leader) key(name string) *key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keys[name]
+}
+
 func (l *Leader) allKeys() []*key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +133,7 @@ func (k *key) inspect() inspect.Key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	i := inspect.Key{Key: k.name, Watch: k.watchLocked(), Value: k.infoLocked(), Subscribers: make([]int, 0, len(k.subs))}
-	for sb := range k.subs {
+	for _, sb := range k.subs {
 		i.Subscribers = append(i.Subscribers, sb.s.peer.PID)
 	}
 	slices.Sort(i.Subscribers)
@@ -141,7 +148,7 @@ func (k *key) explain(e *inspect.Explanation) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e.Watch, e.Value = k.watchLocked(), k.infoLocked()
-	for sb := range k.subs {
+	for _, sb := range k.subs {
 		e.Subscribers = append(e.Subscribers, inspect.Subscriber{
 			Peer: PeerInfo(sb.s.proto), Own: sb.s.own(), Behind: sb.behindLocked(),
 		})

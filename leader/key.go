@@ -27,8 +27,8 @@ type key struct {
 	l    *Leader
 	name string
 
-	mu          sync.Mutex // guards what follows; see Leader.mu for the order
-	subs        map[*sub]struct{}
+	mu          sync.Mutex        // guards what follows; see Leader.mu for the order
+	subs        []*sub            // in no order
 	groups      map[string]*group // nil until there was one
 	linger      *time.Timer
 	has         bool // a value is known
@@ -58,38 +58,47 @@ type key struct {
 	bequeathed bool     // to the next leader: groups hand nothing out any more
 }
 
-// join makes sb wait for the values of f's key and starts the watch if there
-// is none. It returns false when the leadership is over.
-func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe) bool {
-	l.mu.Lock()
-	k := l.keys[f.GetKey()]
-	if k == nil || f.GetKnown() != nil {
-		l.mu.Unlock()
+// join makes sb wait for the values of f's key, which is k unless that is nil,
+// and starts the watch if there is none. It returns false when the leadership is
+// over.
+func (l *Leader) join(sb *sub, f *clusterclientv1.Subscribe, k *key) bool {
+	if k != nil && f.GetKnown() != nil {
+		k.digestFor(f.GetKnown())
+	}
+	for k == nil || !k.enter(sb, f.GetKnown()) {
 		seed := l.seed(f) // which may read a file
 		l.mu.Lock()
 		k = l.wantKeyLocked(f.GetKey(), seed)
-	}
-	if k == nil || l.closed {
 		l.mu.Unlock()
+		if k == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// enter adds sb, whose follower knows a value; false when the key is gone.
+func (k *key) enter(sb *sub, known *clusterclientv1.Mark) bool {
+	k.mu.Lock()
+	if k.gone {
+		k.mu.Unlock()
 		return false
 	}
-	k.mu.Lock()
-	sb.key = k
+	sb.key, sb.at = k, len(k.subs)
 	sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
-	k.subs[sb] = struct{}{}
+	k.subs = append(k.subs, sb)
 	k.weighLocked()
 	if k.linger != nil {
 		k.linger.Stop()
 		k.linger = nil
 	}
-	if k.holdsLocked(f.GetKnown()) {
+	if k.holdsLocked(known) {
 		sb.sentValue = k.valueSerial
 	} else {
-		sb.unsure = f.GetKnown() != nil
+		sb.unsure = known != nil
 	}
 	news := k.stateSerial > 0
 	k.mu.Unlock()
-	l.mu.Unlock()
 	if news {
 		sb.s.addDue(sb)
 	}
@@ -127,7 +136,7 @@ func (l *Leader) wantKeyLocked(name string, seed *Seed) *key {
 // ended.
 func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 	k := &key{
-		l: l, name: name, subs: make(map[*sub]struct{}),
+		l: l, name: name, subs: make([]*sub, 0, 4),
 		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
 		watching: watching{retry: backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}},
 	}
@@ -164,7 +173,10 @@ func (k *key) leave(sb *sub) {
 	defer k.mu.Unlock()
 	sb.toldLocked(0)
 	sb.left = true
-	delete(k.subs, sb)
+	last := k.subs[len(k.subs)-1]
+	k.subs[sb.at], last.at = last, sb.at
+	k.subs[len(k.subs)-1] = nil
+	k.subs = k.subs[:len(k.subs)-1]
 	k.weighLocked()
 	for _, g := range k.groups {
 		g.leaveLocked(sb)
@@ -336,7 +348,7 @@ func (k *key) setStateLocked(stale bool, reason string, tooLarge bool, at time.T
 func (k *key) changedLocked() {
 	k.stateSerial++
 	k.head, k.print = nil, 0
-	for sb := range k.subs {
+	for _, sb := range k.subs {
 		sb.s.addDue(sb)
 	}
 }

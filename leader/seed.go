@@ -17,10 +17,7 @@ const resortAfter = 100 * time.Millisecond
 // does not have it, and gets ready to tell whether that is what the follower
 // knows.
 func (l *Leader) seed(f *clusterclientv1.Subscribe) *Seed {
-	l.mu.Lock()
-	k := l.keys[f.GetKey()]
-	l.mu.Unlock()
-	if k != nil {
+	if k := l.key(f.GetKey()); k != nil {
 		k.digestFor(f.GetKnown())
 		return nil
 	}
@@ -84,7 +81,7 @@ func (k *key) confirmLocked() {
 	if k.reported {
 		return
 	}
-	for sb := range k.subs {
+	for _, sb := range k.subs {
 		if sb.unsure {
 			sb.unsure, sb.sentValue = false, 0
 		}

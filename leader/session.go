@@ -46,7 +46,7 @@ type session struct {
 	tookLeave atomic.Bool   // the follower ended the session, in order
 
 	mu          sync.Mutex // guards what follows; see Leader.mu for the order
-	subs        map[string]*sub
+	subs        map[*key]*sub
 	due         []due // what has something new for this follower, in order
 	beatDue     bool
 	leaving     *clusterclientv1.Leaving // still to be told
@@ -77,7 +77,7 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 		l: l, id: newSessionID(), stream: stream,
 		peer: peerFrom(hello.GetPeer(), from), proto: recorded(hello.GetPeer(), from), conn: from.Conn, candidate: hello.GetCandidate(),
 		ended: make(chan struct{}),
-		subs:  make(map[string]*sub),
+		subs:  make(map[*key]*sub),
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
 		tasks: make(map[uint64]*task), inquiries: make(map[uint64]chan []byte),
 		answers: can(hello, wire.FeatureInquiry), shard: int(l.joined.Add(1) % tallyShards),
@@ -147,7 +147,7 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.subscribe(k.Subscribe)
 		s.wishes.Add(1)
 	case *clusterclientv1.RequestFrame_Unsubscribe:
-		s.unsubscribe(k.Unsubscribe.GetKey())
+		s.unsubscribe(s.l.key(k.Unsubscribe.GetKey()))
 		s.wishes.Add(1)
 	case *clusterclientv1.RequestFrame_Restate:
 		s.restate()
@@ -191,35 +191,36 @@ func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 		s.reply(&wire.Reply{ID: f.GetId(), Code: int32(codes.InvalidArgument), Message: "a key of 0 bytes"})
 		return
 	}
+	k := s.l.key(f.GetKey())
 	s.mu.Lock()
-	sb, keys := s.subs[f.GetKey()], len(s.subs)
+	sb, keys := s.subs[k], len(s.subs)
 	s.mu.Unlock()
 	if sb != nil {
 		if !s.groupsFit(f) {
 			return
 		}
-		sb.key.resume(sb, f.GetKnown())
+		k.resume(sb, f.GetKnown())
 	} else if !s.mayJoin(f, keys) {
 		return
 	} else {
 		sb = &sub{s: s}
-		if !s.l.join(sb, f) {
+		if !s.l.join(sb, f, k) {
 			return
 		}
 		s.mu.Lock()
-		s.subs[f.GetKey()] = sb
+		s.subs[sb.key] = sb
 		s.mu.Unlock()
 	}
 	sb.key.setGroups(sb, f.GetGroups(), f.GetId())
 }
 
-func (s *session) unsubscribe(key string) {
+func (s *session) unsubscribe(k *key) {
 	s.mu.Lock()
-	sb := s.subs[key]
-	delete(s.subs, key)
+	sb := s.subs[k]
+	delete(s.subs, k)
 	s.mu.Unlock()
 	if sb != nil {
-		sb.key.leave(sb)
+		k.leave(sb)
 	}
 }
 
@@ -231,7 +232,7 @@ func (s *session) restate() {
 	s.mu.Unlock()
 	for _, sb := range subs {
 		if !sb.key.isMember(sb) {
-			s.unsubscribe(sb.key.name)
+			s.unsubscribe(sb.key)
 		}
 	}
 }

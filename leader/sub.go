@@ -17,6 +17,7 @@ type sub struct {
 
 	// Guarded by key.mu.
 	left      bool
+	at        int    // in key.subs
 	sentValue uint64 // key.valueSerial that the follower holds
 	sentState uint64 // key.stateSerial that it was told
 	unsure    bool   // it knew another value, and who is right the upstream will tell

@@ -133,6 +133,8 @@ type warmRun struct {
 	first   chan struct{} // closed when it has reported, or ended
 	done    chan struct{} // closed when it has ended
 
+	taking sync.Mutex // held while a report is taken, before all others
+
 	mu      sync.Mutex // guards what follows; taken after warmKey.mu
 	updates []warmUpdate
 	dropped int // of the oldest updates
@@ -180,13 +182,16 @@ func (r *warmRun) halt() {
 
 // Report takes an update from the upstream.
 func (r *warmRun) Report(u Update) {
+	r.taking.Lock()
+	defer r.taking.Unlock()
+	if sink := r.taker(); sink != nil {
+		sink.Report(u)
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.err != nil:
-		return
-	case r.sink != nil:
-		r.sink.Report(u)
 		return
 	case len(u.Data) > r.k.w.most:
 		go r.halt() // not from within the upstream; the leader's own watch will say why
@@ -206,6 +211,14 @@ func (r *warmRun) Report(u Update) {
 	r.hearLocked()
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// taker returns the sink of the leader that has taken the watch over, if one
+// has.
+func (r *warmRun) taker() Sink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sink
 }
 
 // End notes why the watch has ended.
@@ -275,10 +288,6 @@ func (r *warmRun) find(in *clusterclientv1.Inheritance) (position int, ok bool) 
 func (r *warmRun) from(position int) (updates []Update, next int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.fromLocked(position), r.dropped + len(r.updates)
-}
-
-func (r *warmRun) fromLocked(position int) (updates []Update) {
 	first := max(0, position-r.dropped)
 	if n := len(r.updates); !r.grouped && first < n {
 		first = n - 1
@@ -286,15 +295,18 @@ func (r *warmRun) fromLocked(position int) (updates []Update) {
 	for _, u := range r.updates[first:] {
 		updates = append(updates, u.Update)
 	}
-	return updates
+	return updates, r.dropped + len(r.updates)
 }
 
 // lead gives sink what is reported from a position on.
 func (r *warmRun) lead(position int, sink Sink) {
-	r.mu.Lock()
-	for _, u := range r.fromLocked(position) {
+	r.taking.Lock()
+	defer r.taking.Unlock()
+	updates, _ := r.from(position)
+	for _, u := range updates {
 		sink.Report(u)
 	}
+	r.mu.Lock()
 	r.sink, r.updates = sink, nil
 	err := r.err
 	r.mu.Unlock()
