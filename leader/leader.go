@@ -3,7 +3,7 @@
 // follower and runs the methods that followers invoke.
 //
 // Adapters implement [Upstream] and, where they can do more, [Getter], [Prober],
-// [Publisher], [Registrar] and [Service]. [Leader] itself is driven by package
+// [Publisher], [Registrar], [Service] and [Starter]. [Leader] itself is driven by package
 // clusterclient; programs have no use for it.
 package leader
 

@@ -136,6 +136,9 @@ func (c *center) Open(context.Context) (leader.Upstream, error) {
 	if c.fault == watchesOnly {
 		return struct{ leader.Upstream }{a}, nil
 	}
+	if c.fault == starts || c.fault == neverEnds {
+		return &starter{a}, nil
+	}
 	return a, nil
 }
 

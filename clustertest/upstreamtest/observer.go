@@ -81,7 +81,7 @@ func (o *observer) watchOnce(ctx context.Context, up leader.Upstream) error {
 	floor := o.past.present()
 	o.note(func() { o.at = max(o.at, floor) })
 	defer over.Store(true)
-	return up.Watch(ctx, o.key, func(u leader.Update) {
+	return watch(ctx, up, o.key, func(u leader.Update) {
 		if over.Load() {
 			o.fail(errors.New("called sink after it had returned"))
 			return

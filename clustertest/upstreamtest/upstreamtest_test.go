@@ -19,6 +19,7 @@ const (
 
 	watchesOnly fault = "implements nothing but Upstream" // so is this
 	reusesData  fault = "changes data after reporting it" // and this
+	starts      fault = "starts watches"                  // and this
 
 	skipsFirst         fault = "does not report the first value"
 	skipsAbsent        fault = "does not report that a key is absent"
@@ -30,6 +31,7 @@ const (
 	mixesKeys          fault = "reports keys with the same prefix"
 	ignoresEnd         fault = "ignores the end of the context"
 	returnsNil         fault = "returns nil when its context ends"
+	neverEnds          fault = "does not end a watch that was stopped"
 	reportsLate        fault = "reports after Watch has returned"
 	reportsTwice       fault = "reports from two goroutines"
 	sameVersion        fault = "reports one version for two values"
@@ -59,7 +61,7 @@ const (
 )
 
 func TestRun(t *testing.T) {
-	for _, f := range []fault{none, polls, watchesOnly, reusesData} {
+	for _, f := range []fault{none, polls, watchesOnly, reusesData, starts} {
 		t.Run(string(f), func(t *testing.T) {
 			Run(t, func(*testing.T) Harness { return newCenter(f) })
 		})
@@ -83,6 +85,7 @@ func TestFaults(t *testing.T) {
 		{truncates, "LargeValue", "reported 524288 bytes"},
 		{mixesKeys, "ManyKeys", "which was never written"},
 		{ignoresEnd, "WatchEnds", "did not return within 5s of its context's end"},
+		{neverEnds, "WatchEnds", "did not return within 5s of its context's end"},
 		{returnsNil, "WatchEnds", "want its context's error"},
 		{reportsLate, "WatchEnds", "after it had returned"},
 		{reportsTwice, "LargeValue", "called sink from two goroutines at once"},

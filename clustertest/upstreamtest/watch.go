@@ -166,7 +166,7 @@ func checkWatchEnds(e *env) error {
 	over := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		done <- e.up.Watch(ctx, key, func(u leader.Update) {
+		done <- watch(ctx, e.up, key, func(u leader.Update) {
 			select {
 			case <-over:
 				offer(calls, u)
