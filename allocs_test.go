@@ -23,7 +23,7 @@ import (
 const (
 	allocsPerLocalCall   = 11 // within the leader's process
 	allocsPerLoneCall    = 25 // from a follower, with no other call under way
-	allocsPerBatchedCall = 6  // from a follower, one of 512 under way
+	allocsPerBatchedCall = 5  // from a follower, one of 512 under way
 	allocsPerDelivery    = 18 // an update, to one follower, with nothing else under way
 	allocsPerKey         = 44 // of many that a follower subscribes to, with the first value, at both ends
 )
