@@ -217,3 +217,19 @@ func TestInvokeWaitsForLeader(t *testing.T) {
 		require.True(t, took >= 10*time.Second && took < 12*time.Second, "the call took %v, want 10 s and a retry's pause", took)
 	})
 }
+
+// brittle is a context that cannot be waited for.
+type brittle struct{ context.Context }
+
+func (brittle) Done() <-chan struct{} { panic("no channel") }
+
+// A call that its caller's own code breaks off takes nothing from others.
+func TestInvokeWithContextThatPanics(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		require.Panics(t, func() { _ = e.Client.Invoke(brittle{t.Context()}, "echo", []byte("never sent"), nil) })
+		synctest.Wait()
+		start := time.Now()
+		mustEcho(t, e, "others")
+		require.Less(t, time.Since(start), time.Second, "time behind a call that nobody waits for")
+	}, func(e *env) { e.Up.Methods = handleEcho })
+}

@@ -90,6 +90,7 @@ const (
 // attempt makes q on l. What it returns is to be released when it is settled
 // without an error.
 func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (*attempt, progress, error) {
+	over := ctx.Done() // of the caller's own making, and may fail; from here on nothing may, for others wait for this one
 	a := l.f.attempts.Get().(*attempt)
 	a.handed.Store(false)
 	id, ok := l.waiting.add(a, deadline)
@@ -99,7 +100,7 @@ func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (*at
 	}
 	l.w.Expect(1)
 	l.send(id, deadline, q, a)
-	end := l.wait(ctx, id, a)
+	end := l.wait(over, id, a)
 	l.w.Expect(-1)
 	if end == answered {
 		l.w.CallerCame()
@@ -123,15 +124,15 @@ func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (*at
 	return a, settled, nil
 }
 
-// wait returns how the attempt ended. When the caller has no more time the
-// leader is told.
-func (l *link) wait(ctx context.Context, id uint64, a *attempt) (end outcome) {
-	if done := ctx.Done(); done == nil {
+// wait returns how the attempt ended. When the caller has no more time, which
+// closes over, the leader is told.
+func (l *link) wait(over <-chan struct{}, id uint64, a *attempt) (end outcome) {
+	if over == nil {
 		end = <-a.done
 	} else {
 		select {
 		case end = <-a.done:
-		case <-done:
+		case <-over:
 			if l.waiting.take(id) == nil {
 				return <-a.done // it was just being answered
 			}
