@@ -22,15 +22,21 @@ const (
 
 // Measure lets the same fault hit the leader again and again, each time once
 // the cluster is whole, and returns the history.
-func Measure(cfg Config, op string, times int) ([]Record, error) {
+func Measure(cfg Config, op string, times int) (all []Record, err error) {
 	c, err := newCluster(cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
+	defer func() {
+		var res Result
+		if err = res.end(c, err); err != nil {
+			err = fmt.Errorf("%w; what is left of it is in %s", err, res.Dir)
+		}
+		all = res.Records
+	}()
 	for range times {
 		if err := c.whole(); err != nil {
-			return c.history.Records(), err
+			return nil, err
 		}
 		if op == Resign {
 			time.Sleep(calmResigned)
@@ -41,10 +47,10 @@ func Measure(cfg Config, op string, times int) ([]Record, error) {
 			continue
 		}
 		if err := c.hit(leader[0], op); err != nil {
-			return c.history.Records(), err
+			return nil, err
 		}
 	}
-	return c.history.Records(), c.whole()
+	return nil, c.whole()
 }
 
 // whole waits until all processes there are to be take part.

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"flag"
+	"os"
 	"testing"
 	"time"
 
@@ -21,6 +22,10 @@ func TestFailover(t *testing.T) {
 		Processes: *followers + 1, Names: 1, Keys: 1, Depose: *depose,
 		ChangeEvery: 20 * time.Millisecond, CallPause: *callPause, TellAfter: 50 * time.Millisecond,
 	}
+	dir, err := os.MkdirTemp("", "soak") // a short name: the paths of sockets have to be
+	require.NoError(t, err)
+	defer func() { _ = os.RemoveAll(dir) }()
+	t.Setenv("TMPDIR", dir)
 	all := map[string][]Failover{}
 	for _, op := range failoverKinds {
 		t.Run(op, func(t *testing.T) {
@@ -28,6 +33,9 @@ func TestFailover(t *testing.T) {
 			require.NoError(t, err)
 			all[op] = Failovers(records)[op]
 			require.NotEmpty(t, all[op])
+			left, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, left, "files that are left")
 		})
 	}
 	t.Logf("\n%s", Summary(all))
