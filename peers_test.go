@@ -23,6 +23,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/internal/processtest"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -340,25 +341,39 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 	}, limits)
 }
 
-// A leader that leaves does not wait for those whom it has not let in.
+// A leader that leaves does not wait for those whom it has not let in, however far
+// they have come: more of them than may shake hands at once.
 func TestStrangersKeepNobodyFromLeaving(t *testing.T) {
-	for name, say := range map[string]string{"silence": "", "half a preface": "PRI *", "a proof": "CLUSTERCLIENT-PROOF1\r\n\r\n"} {
+	for name, say := range map[string]string{
+		"silence": "", "half a preface": "PRI *", "a proof": "CLUSTERCLIENT-PROOF1\r\n\r\n", "half a TLS hello": "\x16\x03\x01\x02\x00",
+	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 				up.Set("k", "v")
-				leads := cluster.Start()
-				follows := cluster.Start()
+				var opts []clusterclient.Option
+				if name == "half a TLS hello" {
+					ours := processtest.NewAuthority(t)
+					opts = append(opts, clusterclient.WithTLS(ours.Config(ours, "cluster")))
+				}
+				leads, follows := cluster.Start(opts...), cluster.Start(opts...)
 				mustYield(t, mustSubscribe(t, follows, "k"), "v")
-				conn, err := cluster.Network.Host().Dial(t.Context(), "127.0.0.1:17777")
-				require.NoError(t, err)
-				_, err = conn.Write([]byte(say))
-				require.NoError(t, err)
+				var ends []net.Conn
+				for range 20 {
+					conn, err := cluster.Network.Host().Dial(t.Context(), "127.0.0.1:17777")
+					require.NoError(t, err)
+					_, err = conn.Write([]byte(say))
+					require.NoError(t, err)
+					ends = append(ends, conn)
+				}
 				synctest.Wait()
 				start := time.Now()
 				require.NoError(t, leads.Close())
 				require.Less(t, time.Since(start), time.Second, "fake time")
-				_, err = io.Copy(io.Discard, conn)
-				require.NoError(t, err, "it is told by the end")
+				for _, conn := range ends {
+					_, err := io.Copy(io.Discard, conn)
+					require.NoError(t, err, "it is told by the end")
+				}
+				require.Zero(t, leads.Status().Refused, "they were not")
 			})
 		})
 	}
