@@ -286,7 +286,10 @@ type Network interface {
 	Dial(ctx context.Context, address string) (net.Conn, error)
 }
 
-// WithNetwork replaces the loopback interface, for tests.
+// WithNetwork replaces the loopback interface, for tests. n vouches for whoever
+// is at the other end of a connection of which the system does not tell: he is
+// let in and believed, unless n has a method Vouches() bool that says no, or
+// [WithSecret] or [WithTLS] asks for more.
 func WithNetwork(n Network) Option { return func(o *options) { o.network = n } }
 
 // resolve applies opts over the defaults and checks everything that can be
