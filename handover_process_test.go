@@ -94,7 +94,7 @@ func nobodyNoticed(w *world, all []*child) {
 		for i, e := range values {
 			n, _ := strconv.Atoi(e.Data)
 			require.GreaterOrEqual(w.T, n, last, "pid %d: %v came after %v", c.PID, e.Rev, values[max(0, i-1)].Rev)
-			require.False(w.T, e.Stale, "pid %d: %d at %v is stale: %s", c.PID, n, e.Rev, e.Err)
+			require.False(w.T, e.Stale, "pid %d: %d at %v is stale: %s", c.PID, n, e.Rev, e.Reason)
 			last = n
 		}
 	}

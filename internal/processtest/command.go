@@ -64,6 +64,7 @@ type Event struct {
 	Rev     follower.Revision `json:"rev,omitzero"`
 	Version string            `json:"version,omitempty"`
 	Stale   bool              `json:"stale,omitempty"`
+	Reason  string            `json:"reason,omitempty"` // why
 	Origin  string            `json:"origin,omitempty"`
 	Deleted bool              `json:"deleted,omitempty"`
 
@@ -73,8 +74,8 @@ type Event struct {
 	Descriptors int `json:"descriptors,omitempty"` // kind "left": that were not open before
 	Goroutines  int `json:"goroutines,omitempty"`
 
-	Err string   `json:"err,omitempty"` // of kind "value", why it is stale
-	Is  []string `json:"is,omitempty"`  // what errors.Is finds in the error
+	Err string   `json:"err,omitempty"`
+	Is  []string `json:"is,omitempty"` // what errors.Is finds in the error
 }
 
 // ClusterStatus is what the tests look at of a clusterclient.Status.

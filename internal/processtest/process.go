@@ -175,7 +175,7 @@ func (e *Event) set(v follower.Value) {
 	e.Data, e.Rev, e.Version, e.Stale, e.Deleted = string(v.Data), v.Revision, v.Version, v.Stale, v.Deleted
 	e.Origin = v.Origin.String()
 	if v.Stale && v.Reason != nil {
-		e.Err = v.Reason.Error()
+		e.Reason = v.Reason.Error()
 	}
 }
 
