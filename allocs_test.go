@@ -39,10 +39,11 @@ func overLoopback(tb testing.TB) (leads, follows *clusterclient.Client, up *clus
 	require.NoError(tb, err)
 	port := lis.Addr().(*net.TCPAddr).Port
 	require.NoError(tb, lis.Close())
-	leads, err = clusterclient.Create("allocs", port, clusterclient.WithUpstream(up.Open))
+	dir := clusterclient.WithRuntimeDir(tb.TempDir())
+	leads, err = clusterclient.Create("allocs", port, clusterclient.WithUpstream(up.Open), dir)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = leads.Close() })
-	follows, err = clusterclient.Create("allocs", port)
+	follows, err = clusterclient.Create("allocs", port, dir)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = follows.Close() })
 	return leads, follows, up

@@ -95,10 +95,25 @@ func run(args []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, size.limit, fmt.Errorf("not done after %v", size.limit))
 	defer cancel()
 
+	remove, err := ownRuntimeDir()
+	if err != nil {
+		return err
+	}
+	defer remove()
 	rep := newReport(size.rounds)
 	measureErr := measure(ctx, size, rep, chosen, *profileDir)
 	rep.finish()
 	return errors.Join(measureErr, rep.print(os.Stdout), publish(rep))
+}
+
+// ownRuntimeDir gives the processes that are started a directory of their own to
+// share: what they leave there, for ports that nobody uses again, goes with it.
+func ownRuntimeDir() (remove func(), err error) {
+	dir, err := os.MkdirTemp("", "bench") // a short name: the path of a socket has to be
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = os.RemoveAll(dir) }, os.Setenv("XDG_RUNTIME_DIR", dir)
 }
 
 func choose(only string) ([]scenario, error) {
