@@ -89,23 +89,48 @@ func (c *Client) giveWay(ctx context.Context, leading *leadership) error {
 	return nil
 }
 
-// giveWayUnopened returns why a leader whose upstream has not opened since then
-// leaves the leadership to another candidate that waits for it; nil if it does
-// not. Nobody can be asked before there is a leader, so whoever comes next tries.
-func (c *Client) giveWayUnopened(ctx context.Context, srv *server, since time.Time) error {
-	if c.opts.blindAfter == 0 || !c.isHeld() || time.Since(since) < c.opts.blindAfter || srv.couldLead.Load() == 0 {
-		return nil
+// An unopenedError is why a leader leaves the leadership whose upstream has not
+// opened.
+type unopenedError struct {
+	after time.Duration
+	cause error // of the program's probe
+}
+
+func (e *unopenedError) Error() string {
+	return fmt.Sprintf("the upstream has not opened for %v: %v", e.after, e.cause)
+}
+
+func (e *unopenedError) Unwrap() error { return e.cause }
+
+// watchUnopened makes a leader leave whose upstream does not open, fails or
+// hangs, when [WithResignWhenBlind] says so and another candidate waits for the
+// leadership. Nobody can be asked before there is a leader, so whoever comes next
+// tries. It does so until the function that it returns is called.
+func (c *Client) watchUnopened(ctx context.Context, srv *server, leave context.CancelCauseFunc) (stop func()) {
+	if c.opts.blindAfter == 0 {
+		return func() {}
 	}
-	probing, cancel := context.WithTimeout(ctx, blindPatience)
-	defer cancel()
-	err := c.probe(probing)
-	if err == nil {
-		return nil
+	ctx, cancel := context.WithCancel(ctx)
+	began := time.Now()
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for pause := c.opts.blindAfter; sleep(ctx, pause); pause = blindAsk {
+			if !c.isHeld() || srv.couldLead.Load() == 0 {
+				continue
+			}
+			probing, done := context.WithTimeout(ctx, blindPatience)
+			err := c.probe(probing)
+			done()
+			if err != nil && ctx.Err() == nil {
+				leave(&unopenedError{time.Since(began).Round(time.Millisecond), err})
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
 	}
-	c.log.Warn("giving way, the upstream has not opened and another process may reach it", "since", since, "error", err)
-	c.term.turnBlind()
-	c.term.yield()
-	return fmt.Errorf("the upstream has not opened for %v: %w", time.Since(since).Round(time.Millisecond), err)
 }
 
 // leaveTo leaves the leadership to a successor that the leader has named.

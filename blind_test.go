@@ -185,6 +185,24 @@ func TestLeaderWhoseUpstreamDoesNotOpenGivesWay(t *testing.T) {
 	})
 }
 
+// TestLeaderWhoseUpstreamHangsGivesWay is the same with an open function that
+// neither succeeds nor fails.
+func TestLeaderWhoseUpstreamHangsGivesWay(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		was := cluster.Start()
+		hangs, next := startProbing(cluster, 10*time.Second), startProbing(cluster, 10*time.Second)
+		next.Freeze() // so that it comes too late
+		up.HangOpen(true)
+		was.Kill()
+		time.Sleep(time.Second)
+		next.Thaw()
+		time.Sleep(14 * time.Second)
+		up.HangOpen(false)
+		mustBecome(t, next, clusterclient.RoleLeader)
+		mustBecome(t, hangs, clusterclient.RoleFollower)
+	})
+}
+
 // TestLeaderWhoseUpstreamDoesNotOpenStays has nobody else to lead.
 func TestLeaderWhoseUpstreamDoesNotOpenStays(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {

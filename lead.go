@@ -217,11 +217,28 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 // its failure is, and else until it succeeds. If there is a standIn it is told
 // of each failure, and Create does not fail.
 func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (leader.Upstream, error) {
-	retry, began := backoff.Backoff{Min: openRetryFirst, Max: openRetryLongest}, time.Now()
-	standsIn := standIn != nil
-	if standIn == nil {
-		standIn = func(err error) { c.status.wait(fmt.Errorf("the upstream does not open: %w", err)) }
+	if standIn != nil { // whoever stands in can ask others
+		return c.keepOpening(ctx, srv, standIn)
 	}
+	ctx, leave := context.WithCancelCause(ctx) // which ends with the leadership: an upstream may last as long
+	stop := c.watchUnopened(ctx, srv, leave)
+	up, err := c.keepOpening(ctx, srv, func(err error) { c.status.wait(fmt.Errorf("the upstream does not open: %w", err)) })
+	stop()
+	why, unopened := errors.AsType[*unopenedError](context.Cause(ctx))
+	if !unopened {
+		return up, err
+	}
+	if up != nil { // too late
+		_ = up.Close()
+	}
+	c.log.Warn("giving way, the upstream has not opened and another process may reach it", "after", why.after, "error", why.cause)
+	c.term.turnBlind()
+	c.term.yield()
+	return nil, why
+}
+
+func (c *Client) keepOpening(ctx context.Context, srv *server, failed func(error)) (leader.Upstream, error) {
+	retry := backoff.Backoff{Min: openRetryFirst, Max: openRetryLongest}
 	c.status.wait(errors.New("the upstream is being opened by this process"))
 	for {
 		up, err := c.openOnce(ctx)
@@ -237,12 +254,7 @@ func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (le
 		if times, due := c.repeats.Due("open"); due {
 			c.log.Warn("upstream not opened, trying again", "error", err, "times", times)
 		}
-		standIn(err)
-		if !standsIn { // whoever stands in can ask others
-			if err := c.giveWayUnopened(ctx, srv, began); err != nil {
-				return nil, err
-			}
-		}
+		failed(err)
 		srv.setState(func(s *serving) { s.waiting = "the leader's upstream does not open: " + err.Error() })
 		if err := retry.Wait(ctx); err != nil {
 			return nil, err
