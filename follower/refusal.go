@@ -66,6 +66,7 @@ func (l *link) left(k *key) {
 	for again := range l.refused {
 		delete(l.refused, again)
 		l.due = append(l.due, again)
+		l.w.Wake() // what was due may have been told already
 		return
 	}
 }
