@@ -39,6 +39,7 @@ func (s *Subscription) pollLocked(g *glance) {
 			s.wakeLocked()
 		}
 		g.err = k.f.closedErr("next", k.name)
+		return
 	case s.opts.hasGroup:
 		s.acknowledgeLocked()
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
@@ -46,14 +47,11 @@ func (s *Subscription) pollLocked(g *glance) {
 			s.wakeLocked()
 			g.value, g.ok = t.value, true
 		}
-		s.sayUnservedLocked(g)
 	case k.serial != s.seen || s.opts.looksTwice():
 		s.seen = k.serial
 		s.glanceLocked(g)
-		s.sayUnservedLocked(g)
-	default:
-		s.sayUnservedLocked(g)
 	}
+	s.sayUnservedLocked(g)
 }
 
 // glanceLocked decides whether the value as this subscription sees it is to be
