@@ -22,7 +22,7 @@ var fragment = regexp.MustCompile(`(?s)<!-- bench: (\w+) -->\n.*?<!-- bench: end
 // fragments are by the names in the pages.
 func fragments() map[string]func(*report) string {
 	const rate = "calls per second"
-	calls := []string{ours, grpcUnary, oursStub, grpcStream, oursJSON, netRPC, oursLocal, natsPeer, rawTCP}
+	calls := []string{ours, grpcUnary, oursStub, oursTCP, grpcStream, oursJSON, netRPC, oursLocal, natsPeer, rawTCP}
 	return map[string]func(*report) string{
 		"summary": (*report).summary,
 		"goals":   (*report).goals,

@@ -1,8 +1,8 @@
 // Command bench measures this library beside what a user might pick instead.
 //
-// Every figure comes from real processes on the loopback interface: the
-// program runs itself again as each server, caller and subscriber, gives them
-// orders over their standard input, and ends each of them, by its own handle,
+// Every figure comes from real processes on this host: the program runs itself
+// again as each server, caller and subscriber, gives them orders over their
+// standard input, and ends each of them, by its own handle,
 // whatever happens. Peers take turns, A B A B, round after round, so that what
 // else the machine does hits all of them alike; the first round warms up and
 // is not counted. The table shows medians over the rounds, their spread, and

@@ -33,6 +33,7 @@ const (
 	ours      = "clusterclient"
 	oursJSON  = "clusterclient, JSON"
 	oursStub  = "clusterclient, stub"
+	oursTCP   = "clusterclient, TCP"
 	oursLocal = "clusterclient, in process"
 	grpcUnary = "grpc-go unary"
 	grpcBidi  = "grpc-go stream"
@@ -43,7 +44,7 @@ const (
 )
 
 func callPeers() []string {
-	return []string{ours, grpcUnary, oursStub, grpcBidi, oursJSON, netRPC, oursLocal, natsPeer, rawTCP}
+	return []string{ours, grpcUnary, oursStub, oursTCP, grpcBidi, oursJSON, netRPC, oursLocal, natsPeer, rawTCP}
 }
 
 func peerNamed(name string) (peer, error) {
@@ -54,6 +55,8 @@ func peerNamed(name string) (peer, error) {
 		return clusterPeer{kind: callJSON}, nil
 	case oursStub:
 		return clusterPeer{kind: callStub}, nil
+	case oursTCP:
+		return clusterPeer{kind: callBytes, tcp: true}, nil
 	case oursLocal:
 		return localPeer{}, nil
 	case grpcUnary:

@@ -29,8 +29,12 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// clusterPeer calls from a follower to the leader.
-type clusterPeer struct{ kind callKind }
+// clusterPeer calls from a follower to the leader: over the Unix socket beside
+// the port, as by default, or over the port itself, as the other peers do.
+type clusterPeer struct {
+	kind callKind
+	tcp  bool
+}
 
 func (clusterPeer) serve(string) (string, func() error, error) {
 	c, err := lead(newEchoUpstream())
@@ -41,7 +45,11 @@ func (clusterPeer) serve(string) (string, func() error, error) {
 }
 
 func (p clusterPeer) dial(address string) (func(context.Context) error, func() error, error) {
-	c, err := follow(address)
+	var opts []clusterclient.Option
+	if p.tcp { // who does not share the directory does not see the socket
+		opts = append(opts, clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir))
+	}
+	c, err := follow(address, opts...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,12 +129,13 @@ func lead(up leader.Upstream) (*clusterclient.Client, error) {
 }
 
 // follow makes a client that follows the one at address.
-func follow(address string) (*clusterclient.Client, error) {
+func follow(address string, opts ...clusterclient.Option) (*clusterclient.Client, error) {
 	port, err := portOf(address)
 	if err != nil {
 		return nil, err
 	}
-	return clusterclient.Create(clusterName, port, clusterclient.WithRole(clusterclient.FollowerOnly), clusterclient.WithMaxWait(10*time.Second))
+	opts = append(opts, clusterclient.WithRole(clusterclient.FollowerOnly), clusterclient.WithMaxWait(10*time.Second))
+	return clusterclient.Create(clusterName, port, opts...)
 }
 
 // opener is how a leader gets its upstream.
