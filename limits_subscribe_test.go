@@ -102,6 +102,31 @@ func TestSubscriptionsAboveTheLimit(t *testing.T) {
 	}, limited(clusterclient.Limits{Subscriptions: 2}))
 }
 
+// Room that is made before the leader's refusal has been heard is not lost: the
+// keys that change places are asked for before others have left.
+func TestRoomMadeBeforeTheRefusal(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		all, err := e.Client.SubscribeAll(t.Context(), []string{"a", "b"})
+		require.NoError(t, err)
+		defer func() { _ = all.Close() }()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		next := func() string {
+			v, err := all.Next(ctx)
+			require.NoError(t, err)
+			return v.Key
+		}
+		require.ElementsMatch(t, []string{"a", "b"}, []string{next(), next()})
+		require.NoError(t, all.Add("c", "d"))
+		all.Remove("a", "b")
+		require.ElementsMatch(t, []string{"c", "d"}, []string{next(), next()})
+
+		start := time.Now()
+		_, err = mustSubscribe(t, e.Client, "a").Next(ctx)
+		mustBeRefused(t, start, err, "a")
+	}, limited(clusterclient.Limits{Subscriptions: 2}))
+}
+
 func TestWatchAboveTheLimit(t *testing.T) {
 	eachRole(t, func(t *testing.T, e *env) {
 		all, err := e.Client.SubscribeAll(t.Context(), []string{"a", "b"})

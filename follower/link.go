@@ -49,11 +49,12 @@ type link struct {
 	doubt doubt // of the goroutine that handles frames
 
 	mu      sync.Mutex // guards what follows
-	due     []*key     // whose wanted state the leader has to be told; their due is this link
+	due     []*key     // whose wanted state the leader has to be told; see addDueLocked
 	wishes  uint64     // that were told
 	restate bool       // the leader has to be told to forget them
 	acks    []uint64
-	refused map[*key]bool // keys that the leader does not serve since they are too many
+	left    uint64            // how many keys nobody wants any more that the leader may have served
+	short   map[*key]shortage // keys that it did not, since they were too many
 }
 
 func newLink(f *Follower, lk Link) *link {
@@ -62,7 +63,7 @@ func newLink(f *Follower, lk Link) *link {
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		waiting:    newWaitlist(),
-		refused:    make(map[*key]bool),
+		short:      make(map[*key]shortage),
 	}
 	for _, m := range lk.Welcome.GetIdempotentMethods() {
 		l.idempotent[m] = true
@@ -223,9 +224,14 @@ func (l *link) takeTask(t *clusterclientv1.Task) {
 func (l *link) dueKey(k *key) {
 	if k.due.Swap(l) != l {
 		l.mu.Lock()
-		l.due = append(l.due, k)
+		l.addDueLocked(k)
 		l.mu.Unlock()
 	}
+}
+
+// addDueLocked adds k to what the leader has to be told, and has the writer look.
+func (l *link) addDueLocked(k *key) {
+	l.due = append(l.due, k)
 	l.w.Wake()
 }
 

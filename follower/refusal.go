@@ -28,17 +28,22 @@ func (k *key) refusedLocked() error {
 	return k.rare.refused
 }
 
+// A shortage is that of a leader which does not serve a key since it serves too
+// many.
+type shortage struct {
+	left  uint64 // what link.left was when the key was asked for again
+	waits bool   // until another key leaves
+}
+
 // refuseLocked notes that the leader of l does not serve the key, and lets each
-// subscription say so.
+// subscription say so, unless there may be room by now.
 func (k *key) refuseLocked(l *link, why error) {
+	if errors.Is(why, errs.ErrLimit) && l.asksAgain(k) {
+		return
+	}
 	k.rareLocked().refused = why
 	for s := k.first; s != nil; s = s.next {
 		s.unserved = false
-	}
-	if errors.Is(why, errs.ErrLimit) {
-		l.mu.Lock()
-		l.refused[k] = true
-		l.mu.Unlock()
 	}
 }
 
@@ -49,25 +54,42 @@ func (k *key) servedLocked(l *link) {
 	}
 	k.rare.refused = nil
 	l.mu.Lock()
-	delete(l.refused, k)
+	delete(l.short, k)
 	l.mu.Unlock()
 }
 
-// left takes k, which nobody wants any more, off those that were refused. If it
-// was not one of them, there is room for another one, which is asked for after
-// what is to be told of k: that may be for the second time.
-func (l *link) left(k *key) {
+// asksAgain asks for k, which the leader has no room for, once more if other keys
+// have left since it was asked for: before the leader said so, they may have
+// made room. Else k waits for the next one to leave.
+func (l *link) asksAgain(k *key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.refused[k] {
-		delete(l.refused, k)
+	again := l.short[k].left < l.left
+	l.short[k] = shortage{left: l.left, waits: !again}
+	if again {
+		l.addDueLocked(k)
+	}
+	return again
+}
+
+// parted takes k, which nobody wants any more, off those that the leader has no
+// room for. If it did not wait for that, there is room for another one, which
+// is asked for after what is to be told of k: that may be for the second time.
+func (l *link) parted(k *key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waited := l.short[k].waits
+	delete(l.short, k)
+	if waited {
 		return
 	}
-	for again := range l.refused {
-		delete(l.refused, again)
-		l.due = append(l.due, again)
-		l.w.Wake() // what was due may have been told already
-		return
+	l.left++
+	for again, s := range l.short {
+		if s.waits {
+			l.short[again] = shortage{left: l.left}
+			l.addDueLocked(again)
+			return
+		}
 	}
 }
 

@@ -294,7 +294,7 @@ func (s *Subscription) Close() error {
 		l.dueKey(k)
 		if k.first == nil {
 			k.leftLinkLocked(l)
-			l.left(k)
+			l.parted(k)
 		}
 	}
 	return nil
