@@ -64,8 +64,7 @@ func (p *Policy) shakeHands(ctx context.Context, conn net.Conn, v verdict) (net.
 		return nil, err
 	}
 	few := &records{Conn: conn, left: p.handshakeRoom()}
-	secure := tls.Server(few, serverTLS(p.TLS))
-	err = secure.HandshakeContext(context.Background()) // the end of conn ends it, and another goroutine costs as much as this one
+	secure, err := p.serve(few)
 	switch cut := p.Crew.leave(turn); {
 	case cut != nil:
 		return nil, cut
@@ -74,6 +73,15 @@ func (p *Policy) shakeHands(ctx context.Context, conn net.Conn, v verdict) (net.
 	}
 	few.trust()
 	return secure, nil
+}
+
+func (p *Policy) serve(conn *records) (*tls.Conn, error) {
+	if err := conn.greet(); err != nil {
+		return nil, err
+	}
+	p.once.Do(func() { p.server = serverTLS(p.TLS) })
+	secure := tls.Server(conn, p.server)
+	return secure, secure.HandshakeContext(context.Background()) // the end of conn ends it, and another goroutine costs as much as this one
 }
 
 // tlsHandshake is the first byte of a record of that kind.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/clusterclient/clusterclient/internal/peercred"
 )
@@ -54,6 +55,9 @@ type Policy struct {
 	// Vouched is set when connections come from a network that vouches for
 	// whoever is at the other end, if the system knows nothing of them.
 	Vouched bool
+
+	once   sync.Once
+	server *tls.Config // made of TLS, once
 }
 
 // A Refusal is why somebody is not let in or not believed.

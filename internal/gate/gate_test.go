@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -98,21 +99,21 @@ func TestPrefacesHaveOneLength(t *testing.T) { require.Len(t, proofMagic, prefac
 func TestLetIn(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
-		dials, accepts Policy
+		dials, accepts *Policy
 		uids           []int
 	}{
-		{"one user", Policy{}, Policy{}, []int{1, 1}},
-		{"users that are named", Policy{Users: []int{2}}, Policy{Users: []int{3, 1}}, []int{1, 2}},
-		{"a secret", Policy{Secret: secretA}, Policy{Secret: secretA}, []int{1, 2}},
-		{"a secret and named users", Policy{Secret: secretA, Users: []int{2}}, Policy{Secret: secretA, Users: []int{1}}, []int{1, 2}},
-		{"a secret where the system does not tell", Policy{Secret: secretA}, Policy{Secret: secretA}, []int{peercred.Nobody}},
-		{"the user's secret where the system does not tell", Policy{UserSecret: userSecret(secretA)}, Policy{UserSecret: userSecret(secretA)}, []int{peercred.Nobody}},
-		{"a network that vouches", Policy{Vouched: true}, Policy{Vouched: true}, []int{peercred.Nobody}},
-		{"a secret over a network that vouches", Policy{Secret: secretA, Vouched: true}, Policy{Secret: secretA, Vouched: true}, []int{peercred.Nobody}},
+		{"one user", &Policy{}, &Policy{}, []int{1, 1}},
+		{"users that are named", &Policy{Users: []int{2}}, &Policy{Users: []int{3, 1}}, []int{1, 2}},
+		{"a secret", &Policy{Secret: secretA}, &Policy{Secret: secretA}, []int{1, 2}},
+		{"a secret and named users", &Policy{Secret: secretA, Users: []int{2}}, &Policy{Secret: secretA, Users: []int{1}}, []int{1, 2}},
+		{"a secret where the system does not tell", &Policy{Secret: secretA}, &Policy{Secret: secretA}, []int{peercred.Nobody}},
+		{"the user's secret where the system does not tell", &Policy{UserSecret: userSecret(secretA)}, &Policy{UserSecret: userSecret(secretA)}, []int{peercred.Nobody}},
+		{"a network that vouches", &Policy{Vouched: true}, &Policy{Vouched: true}, []int{peercred.Nobody}},
+		{"a secret over a network that vouches", &Policy{Secret: secretA, Vouched: true}, &Policy{Secret: secretA, Vouched: true}, []int{peercred.Nobody}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble.Test(t, func(t *testing.T) {
-				ends, dialErr, acceptErr := meet(t, &tt.dials, &tt.accepts, tt.uids...)
+				ends, dialErr, acceptErr := meet(t, tt.dials, tt.accepts, tt.uids...)
 				require.NoError(t, dialErr)
 				require.NoError(t, acceptErr)
 				got := make([]byte, len(http2Preface)+1)
@@ -132,27 +133,27 @@ func TestLetIn(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
-		dials, accepts Policy
+		dials, accepts *Policy
 		uids           []int
 		dialled        string // the error of whoever dials
 		accepted       string // and of whoever accepts; "" if it only sees the end
 	}{
-		{"another user holds the address", Policy{}, Policy{Users: []int{1}}, []int{1, 2}, "uid 2 is not uid 1; run all processes as one user, or give all of them WithPeers(1, 2) or the same WithSecret", ""},
-		{"another user comes", Policy{Users: []int{2}}, Policy{}, []int{1, 2}, "the other end refuses: uid 1 is not uid 2; run all", "uid 1 is not uid 2; run all"},
-		{"a user that is not among the named", Policy{Users: []int{2}}, Policy{Users: []int{3, 4}}, []int{1, 2}, "uid 1 is not uid 2 or 3 or 4;", "uid 1 is not uid 2 or 3 or 4;"},
-		{"no secret", Policy{Users: []int{2}}, Policy{Secret: secretA}, []int{1, 2}, "refuses: pid 71 of uid 1 does not prove that it knows the secret of WithSecret; give all", "does not prove"},
-		{"a secret that the other does not have", Policy{Secret: secretA}, Policy{}, []int{1, 1}, "refuses: pid 71 of uid 1 uses WithSecret, and the leader does not", "and the leader does not"},
-		{"another secret", Policy{Secret: secretA}, Policy{Secret: secretB}, []int{1, 1}, "pid 72 of uid 1 does not know the secret of WithSecret; give all", ""},
-		{"a secret, not from a named user", Policy{Secret: secretA}, Policy{Secret: secretA, Users: []int{3}}, []int{1, 2}, "refuses: uid 1 is not uid 2 or 3", "uid 1 is not"},
-		{"no user's secret", Policy{UserSecret: userSecret(nil)}, Policy{UserSecret: userSecret(secretA)}, []int{peercred.Nobody}, "there is no secret to ask for: no such file; give all", ""},
-		{"no user's secret there", Policy{UserSecret: userSecret(secretA)}, Policy{UserSecret: userSecret(nil)}, []int{peercred.Nobody}, "refuses: a process of an unknown user wants proof of the secret in this user's runtime directory, which the leader cannot read: no such file", "no such file"},
-		{"another user's secret", Policy{UserSecret: userSecret(secretA)}, Policy{UserSecret: userSecret(secretB)}, []int{peercred.Nobody}, "a process of an unknown user does not know the secret in this user's runtime directory; give all", ""},
-		{"the user's secret instead of the common one", Policy{UserSecret: userSecret(secretA)}, Policy{Secret: secretA}, []int{peercred.Nobody}, "refuses: a process of an unknown user knows no WithSecret, and the leader has one", "knows no WithSecret"},
-		{"named users where the system does not tell", Policy{Users: []int{1}}, Policy{}, []int{peercred.Nobody}, "the system does not tell which user", ""},
+		{"another user holds the address", &Policy{}, &Policy{Users: []int{1}}, []int{1, 2}, "uid 2 is not uid 1; run all processes as one user, or give all of them WithPeers(1, 2) or the same WithSecret", ""},
+		{"another user comes", &Policy{Users: []int{2}}, &Policy{}, []int{1, 2}, "the other end refuses: uid 1 is not uid 2; run all", "uid 1 is not uid 2; run all"},
+		{"a user that is not among the named", &Policy{Users: []int{2}}, &Policy{Users: []int{3, 4}}, []int{1, 2}, "uid 1 is not uid 2 or 3 or 4;", "uid 1 is not uid 2 or 3 or 4;"},
+		{"no secret", &Policy{Users: []int{2}}, &Policy{Secret: secretA}, []int{1, 2}, "refuses: pid 71 of uid 1 does not prove that it knows the secret of WithSecret; give all", "does not prove"},
+		{"a secret that the other does not have", &Policy{Secret: secretA}, &Policy{}, []int{1, 1}, "refuses: pid 71 of uid 1 uses WithSecret, and the leader does not", "and the leader does not"},
+		{"another secret", &Policy{Secret: secretA}, &Policy{Secret: secretB}, []int{1, 1}, "pid 72 of uid 1 does not know the secret of WithSecret; give all", ""},
+		{"a secret, not from a named user", &Policy{Secret: secretA}, &Policy{Secret: secretA, Users: []int{3}}, []int{1, 2}, "refuses: uid 1 is not uid 2 or 3", "uid 1 is not"},
+		{"no user's secret", &Policy{UserSecret: userSecret(nil)}, &Policy{UserSecret: userSecret(secretA)}, []int{peercred.Nobody}, "there is no secret to ask for: no such file; give all", ""},
+		{"no user's secret there", &Policy{UserSecret: userSecret(secretA)}, &Policy{UserSecret: userSecret(nil)}, []int{peercred.Nobody}, "refuses: a process of an unknown user wants proof of the secret in this user's runtime directory, which the leader cannot read: no such file", "no such file"},
+		{"another user's secret", &Policy{UserSecret: userSecret(secretA)}, &Policy{UserSecret: userSecret(secretB)}, []int{peercred.Nobody}, "a process of an unknown user does not know the secret in this user's runtime directory; give all", ""},
+		{"the user's secret instead of the common one", &Policy{UserSecret: userSecret(secretA)}, &Policy{Secret: secretA}, []int{peercred.Nobody}, "refuses: a process of an unknown user knows no WithSecret, and the leader has one", "knows no WithSecret"},
+		{"named users where the system does not tell", &Policy{Users: []int{1}}, &Policy{}, []int{peercred.Nobody}, "the system does not tell which user", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble.Test(t, func(t *testing.T) {
-				_, dialErr, acceptErr := meet(t, &tt.dials, &tt.accepts, tt.uids...)
+				_, dialErr, acceptErr := meet(t, tt.dials, tt.accepts, tt.uids...)
 				r, ok := errors.AsType[*Refusal](dialErr)
 				require.True(t, ok, "%v is no refusal", dialErr)
 				require.Contains(t, r.Error(), tt.dialled)
@@ -333,6 +334,9 @@ func FuzzAccept(f *testing.F) {
 		f.Add([]byte(seed), byte(4))
 	}
 	hello := helloOf(f)
+	openSSL, err := hex.DecodeString(helloOfOpenSSL)
+	require.NoError(f, err)
+	f.Add(openSSL, byte(4))
 	f.Add(hello, byte(4))
 	f.Add(append(hello[:len(hello):len(hello)], hello...), byte(4))
 	cert := selfSigned(f)

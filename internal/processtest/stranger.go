@@ -86,12 +86,19 @@ func saying(c Command) (func(net.Conn), error) {
 		text, err := hex.DecodeString(c.Data)
 		return func(conn net.Conn) { _, _ = conn.Write(text) }, err
 	case "hello": // of TLS
-		return func(conn net.Conn) { _ = tls.Client(halfDeaf{conn}, &tls.Config{InsecureSkipVerify: true}).Handshake() }, nil //nolint:gosec,noctx // a stranger
-	case "certificate":
-		cert, err := selfSigned(len(c.Data))
 		return func(conn net.Conn) {
-			_ = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}).Handshake() //nolint:gosec,noctx // a stranger
-		}, err
+			_ = tls.Client(halfDeaf{conn}, hello(c.Data)).Handshake() //nolint:noctx // it does not block
+			_, _ = conn.Read(make([]byte, 1))                         // until there is an answer
+		}, nil
+	case "certificate", "names":
+		filler := pkix.Extension{Id: []int{1, 3, 6, 1, 4, 1, 99999}, Value: bytes.Repeat([]byte{5}, len(c.Data))}
+		if c.Method == "names" {
+			filler = names(len(c.Data))
+		}
+		cert, err := selfSigned(filler)
+		config := hello("")
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil } // whatever the other end would like
+		return func(conn net.Conn) { _ = tls.Client(conn, config).Handshake() }, err                                    //nolint:noctx // it does not block
 	}
 	return nil, fmt.Errorf("no stranger says %q", c.Method)
 }
@@ -109,9 +116,21 @@ func (d halfDeaf) Write(p []byte) (int, error) {
 	return d.Conn.Write(p)
 }
 
-// selfSigned returns a certificate that nobody has a reason to believe, with so
-// much in it that nobody needs.
-func selfSigned(size int) (tls.Certificate, error) {
+// hello is of the version of TLS, or has a share of the curve, that kind says.
+func hello(kind string) *tls.Config {
+	c := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}} //nolint:gosec // a stranger
+	switch kind {
+	case "1.2":
+		c.MaxVersion = tls.VersionTLS12
+	case "P-521":
+		c.CurvePreferences = []tls.CurveID{tls.CurveP521}
+	}
+	return c
+}
+
+// selfSigned returns a certificate that nobody has a reason to believe, with
+// something in it that nobody needs.
+func selfSigned(filler pkix.Extension) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -119,8 +138,15 @@ func selfSigned(size int) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "stranger"}, NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		ExtraExtensions: []pkix.Extension{{Id: []int{1, 3, 6, 1, 4, 1, 99999}, Value: bytes.Repeat([]byte{5}, size)}},
+		ExtraExtensions: []pkix.Extension{filler},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// names are as many as fit in so many bytes, of the kind that package x509 makes
+// most of: addresses of a letter.
+func names(size int) pkix.Extension {
+	all := bytes.Repeat([]byte{0x86, 1, 'a'}, size/3)
+	return pkix.Extension{Id: []int{2, 5, 29, 17}, Value: append([]byte{0x30, 0x82, byte(len(all) >> 8), byte(len(all))}, all...)}
 }
