@@ -40,11 +40,6 @@ const (
 	stays                     // a thousand are there at once
 )
 
-const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-// emptySettings is a frame.
-const emptySettings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-
 // connected does something with a connection and closes it.
 func connected(do func(ctx context.Context, conn net.Conn)) func(context.Context, string) {
 	return func(ctx context.Context, address string) {

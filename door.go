@@ -40,26 +40,39 @@ func newDoor(c *Client) *door {
 // An outside listener is one whose connections have to pass the door.
 type outside struct{ net.Listener }
 
-// arrival is a connection that has not passed the door.
-type arrival struct{ net.Conn }
+// An arrival is a connection from outside.
+type arrival struct {
+	net.Conn
+	g *guest // once it is at the door
+}
+
+// SetDeadline notes as well when gRPC, which has a deadline until then, has read
+// all that a client of HTTP/2 begins with.
+func (a *arrival) SetDeadline(t time.Time) error {
+	if t.IsZero() && a.g != nil {
+		a.g.arrives()
+	}
+	return a.Conn.SetDeadline(t)
+}
 
 func (l outside) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return arrival{conn}, nil
+	return &arrival{Conn: conn}, nil
 }
 
 // ServerHandshake lets a connection in, or not.
 func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	a, ok := raw.(arrival)
+	a, ok := raw.(*arrival)
 	if !ok { // from within this process
 		return raw, nil, nil
 	}
 	ctx, out := context.WithCancel(context.Background())
 	defer out()
 	g := &guest{door: d, conn: a.Conn, out: out, who: peercred.Peer{UID: peercred.Nobody}}
+	a.g = g
 	if !d.wait(g) {
 		return nil, nil, errShut
 	}
@@ -111,14 +124,15 @@ func (d *door) wait(g *guest) bool {
 
 var errShut = errors.New("the leader is leaving")
 
-// close ends what is at the gate, for which gRPC would wait before it stops:
-// strangers could keep a leader from leaving. Whoever is inside stays.
+// close ends what is at the gate, or has passed it and not begun to speak HTTP/2:
+// gRPC would wait for them before it stops, and so anybody could keep a leader
+// from leaving. Whoever is inside stays.
 func (d *door) close() {
 	d.mu.Lock()
 	d.shut = true
 	var at []*guest
 	for e := d.waiting.Front(); e != nil; e = e.Next() {
-		if g := e.Value.(*guest); !g.judged {
+		if g := e.Value.(*guest); !g.arrived {
 			at = append(at, g)
 		}
 	}

@@ -27,6 +27,7 @@ type guest struct {
 	late     *time.Timer
 	sessions int
 	judged   bool // let in or not
+	arrived  bool // gRPC has it
 	noted    bool // that it is refused
 	gone     bool
 }
@@ -63,6 +64,13 @@ func (g *guest) unplaceLocked() {
 		g.place = nil
 		g.late.Stop()
 	}
+}
+
+// arrives is called when gRPC has got the connection.
+func (g *guest) arrives() {
+	g.door.mu.Lock()
+	defer g.door.mu.Unlock()
+	g.arrived = true
 }
 
 // leaves is called when the connection is closed.

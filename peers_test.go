@@ -341,11 +341,18 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 	}, limits)
 }
 
+// What a client of HTTP/2 begins with, and the frame that follows.
+const (
+	http2Preface  = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	emptySettings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+)
+
 // A leader that leaves does not wait for those whom it has not let in, however far
-// they have come: more of them than may shake hands at once.
+// they have come, nor for those who may come in and do not: more of them than may shake hands at once.
 func TestStrangersKeepNobodyFromLeaving(t *testing.T) {
 	for name, say := range map[string]string{
 		"silence": "", "half a preface": "PRI *", "a proof": "CLUSTERCLIENT-PROOF1\r\n\r\n", "half a TLS hello": "\x16\x03\x01\x02\x00",
+		"a preface": http2Preface, "half of what follows it": http2Preface + emptySettings[:5],
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
