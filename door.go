@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -69,8 +70,8 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	if !ok { // from within this process
 		return raw, nil, nil
 	}
-	ctx, out := context.WithCancel(context.Background())
-	defer out()
+	ctx, out := context.WithCancelCause(context.Background())
+	defer out(nil)
 	g := &guest{door: d, conn: a.Conn, out: out, who: peercred.Peer{UID: peercred.Nobody}}
 	a.g = g
 	if !d.wait(g) {
@@ -78,6 +79,9 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	}
 	conn, who, err := d.policy.Accept(ctx, a.Conn)
 	d.mu.Lock() // it may be shown out at this moment
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	g.judged = true
 	if err == nil {
 		g.who = who
@@ -105,7 +109,7 @@ func (d *door) refuse(g *guest, who peercred.Peer, err error) {
 }
 
 // wait puts a guest in the queue of those who have not said hello, where
-// nobody stays long. When too many wait, the one that came first has to go: it
+// nobody stays long. When too many wait, one that came first has to go: it
 // had the most time. It returns false when the guest came too late.
 func (d *door) wait(g *guest) bool {
 	d.mu.Lock()
@@ -114,12 +118,24 @@ func (d *door) wait(g *guest) bool {
 		return false
 	}
 	g.place = d.waiting.PushBack(g)
-	g.late = time.AfterFunc(d.limits.Handshake, func() { d.showOut(g, "has not said hello in time") })
+	g.late = time.AfterFunc(d.limits.Handshake, func() { d.expire(g) })
 	if d.waiting.Len() > d.limits.Unauthenticated {
-		first := d.waiting.Front().Value.(*guest)
-		go d.showOut(first, "has not said hello, and too many others wait to do so")
+		out := d.superfluousLocked(g)
+		out.unplaceLocked()
+		go d.showOut(out, fmt.Sprintf("has not said hello, and more than the %d of Limits.Unauthenticated are about to", d.limits.Unauthenticated))
 	}
 	return true
+}
+
+// superfluousLocked returns who has to go for one more: the first that has not
+// been let in, so that strangers crowd out no member, or else the first.
+func (d *door) superfluousLocked(more *guest) *guest {
+	for e := d.waiting.Front(); e != nil; e = e.Next() {
+		if g := e.Value.(*guest); g != more && (!g.judged || g.noted) {
+			return g
+		}
+	}
+	return d.waiting.Front().Value.(*guest)
 }
 
 var errShut = errors.New("the leader is leaving")
@@ -145,15 +161,24 @@ func (d *door) close() {
 	}
 }
 
-func (d *door) showOut(g *guest, why string) {
+// expire shows a guest out whose time is over.
+func (d *door) expire(g *guest) {
 	d.mu.Lock()
-	waits, noted, who := g.place != nil, g.noted, g.who
+	waits := g.place != nil
 	g.unplaceLocked()
 	d.mu.Unlock()
-	switch {
-	case !waits:
-		return
-	case noted: // it is being told
+	if waits {
+		d.showOut(g, fmt.Sprintf("has not said hello within the %v of Limits.Handshake", d.limits.Handshake))
+	}
+}
+
+// showOut ends a connection that waits no more. If nothing has been said to it,
+// the gate tells it why on its way out.
+func (d *door) showOut(g *guest, why string) {
+	d.mu.Lock()
+	judged, noted, who := g.judged, g.noted, g.who
+	d.mu.Unlock()
+	if noted { // it is being told
 		g.close()
 		return
 	}
@@ -161,7 +186,12 @@ func (d *door) showOut(g *guest, why string) {
 		_, who, _ = peercred.Of(g.conn)
 	}
 	from := g.conn.RemoteAddr()
-	g.close()
+	if judged {
+		g.close()
+	} else {
+		g.out(&gate.Refusal{Who: "this connection", Why: why, Todo: "clients try again by themselves; the leader's log says who connects", Busy: true})
+		_ = g.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 	d.refusals.note(who, from, errors.New(why))
 }
 

@@ -59,7 +59,8 @@ var (
 	ErrPeerRefused = errs.ErrPeerRefused
 
 	// ErrLimit: one of the leader's [Limits] is reached, or that of a method. The
-	// error names it.
+	// error names it. A [Create] whose time is over fails with it if too many
+	// others were connecting.
 	ErrLimit = errs.ErrLimit
 
 	// ErrDeleted: the key does not exist upstream. [Get] and [Watch] report a

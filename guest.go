@@ -18,7 +18,7 @@ import (
 type guest struct {
 	door    *door
 	conn    net.Conn
-	out     context.CancelFunc // ends what waits at the gate for more than conn
+	out     context.CancelCauseFunc // ends what waits at the gate for more than conn
 	who     peercred.Peer
 	process peercred.Process // known with the first session
 
@@ -55,7 +55,7 @@ func guestOf(ctx context.Context) *guest {
 
 func (g *guest) close() {
 	_ = g.conn.Close()
-	g.out()
+	g.out(nil)
 }
 
 func (g *guest) unplaceLocked() {

@@ -13,11 +13,15 @@ import (
 // are those of the process that leads. A limit of 0 stands for its default.
 type Limits struct {
 	// Handshake bounds how long a connection may take until it has said
-	// hello; the default is 5 s. It is closed then.
+	// hello; the default is 5 s. It is closed then. A client of ours that has
+	// waited for a leader that long tries again; [Create] fails with [ErrLimit] in
+	// the end.
 	Handshake time.Duration
 
 	// Unauthenticated is how many connections may be about to say hello; the
-	// default is 256. With one more, the one that came first is closed.
+	// default is 256. With one more, the first that has not been let in is
+	// closed. A client of ours tries again; [Create] fails with [ErrLimit] in
+	// the end.
 	Unauthenticated int
 
 	// TLSHandshake is how many bytes are read of whoever connects, with

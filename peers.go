@@ -109,8 +109,11 @@ func newPolicy(c *Client) *gate.Policy {
 // of ours; nil if it is no refusal.
 func (c *Client) refusedBy(address string, err error) error {
 	r, ok := errors.AsType[*gate.Refusal](err)
-	if !ok {
+	switch {
+	case !ok:
 		return nil
+	case r.Busy: // which ends no Create
+		return &Error{Code: errs.Limit, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", address, r)}
 	}
 	return c.final(errs.PeerRefused, fmt.Errorf("%s: %w", address, r))
 }

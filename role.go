@@ -300,7 +300,7 @@ func (c *Client) ask(ctx context.Context, address string) (answer, error) {
 				return answer{}, errNotOurs
 			}
 			a, err := c.ask(ctx, to.GetAddress())
-			if err != nil && !errors.As(err, new(*rejectedError)) && !errors.Is(err, errs.ErrPeerRefused) {
+			if err != nil && !errors.As(err, new(*rejectedError)) && !errors.Is(err, errs.ErrPeerRefused) && !errors.Is(err, errs.ErrLimit) {
 				// Whatever is wrong there says nothing of who holds the port.
 				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: errors.New(describe(to) + " leads the name: " + err.Error())}
 			}

@@ -95,8 +95,8 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		experimental.BufferPool(wire.FramePool()),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: askAfter, Timeout: cutAfter - askAfter}),
-		grpc.ConnectionTimeout(c.opts.limits.Handshake),
-		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1), // and the session's own
+		grpc.ConnectionTimeout(max(c.opts.limits.Handshake, c.opts.limits.Handshake+time.Second)), // the door is first, and says why
+		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1),                                  // and the session's own
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.UnknownServiceHandler(s.serveStream),
 	)

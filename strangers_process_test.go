@@ -26,6 +26,7 @@ type approach struct {
 	user   int
 	waits  bool // to go on, and is not refused so far
 	times  int  // at once; 0 stands for 100
+	stay   int  // that many of them, and all others are shown out
 
 	most, held uint64 // bytes that the leader allocates, and holds while that one waits
 }
@@ -51,6 +52,7 @@ func approaches(t *testing.T) []approach {
 	}
 	return []approach{
 		{name: "silence", opts: none, waits: true, most: few, held: few},
+		{name: "one too many", opts: none, stay: 10, most: few},
 		{name: "half a preface", opts: none, say: http2Preface[:20], waits: true, most: few, held: few},
 		{name: "strange bytes", opts: none, say: "GET / HTTP/1.1", most: few},
 		{name: "TLS", opts: none, method: "hello", most: few},
@@ -95,7 +97,7 @@ func TestProcessAllocsOfStrangers(t *testing.T) {
 			}
 			w := processtest.New(t)
 			leads := realClient(t, w.Port, clustertest.NewUpstream(), append(a.opts,
-				clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir), clusterclient.WithLimits(clusterclient.Limits{Handshake: time.Minute}))...)
+				clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir), clusterclient.WithLimits(clusterclient.Limits{Handshake: time.Minute, Unauthenticated: a.stay}))...)
 			strangers := w.Spawn()
 			if a.user != 0 {
 				strangers = w.SpawnUser(a.user)
@@ -128,7 +130,7 @@ func (a approach) visit(t *testing.T, w *processtest.World, leads *clusterclient
 		if a.waits {
 			return runtime.NumGoroutine() >= goroutines+times
 		}
-		return leads.Status().Refused >= refused+uint64(times)
+		return leads.Status().Refused >= refused+uint64(times-a.stay)
 	}
 	require.Eventually(t, awaited, time.Minute, time.Millisecond, "those who came")
 	runtime.ReadMemStats(&after)

@@ -100,11 +100,11 @@ func (c *Client) inspectAt(ctx context.Context, address string, req *clusterclie
 func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.ClientConnInterface) error) error {
 	fail := func(code errs.Code, cause error) error { return &Error{Code: code, Op: op, Name: c.name, Cause: cause} }
 	raw, err := c.dial(ctx, address)
-	switch final, isFinal := errors.AsType[*finalError](err); {
+	switch said, isSaid := errors.AsType[*Error](err); {
 	case errors.Is(err, errNobody):
 		return fail(errs.NoLeader, err)
-	case isFinal:
-		return saidIn(op, final)
+	case isSaid:
+		return saidIn(op, said)
 	case err != nil:
 		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
 	}
@@ -117,8 +117,8 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 	if err = ask(conn); err == nil {
 		return nil
 	}
-	if final, ok := errors.AsType[*finalError](c.refusedBy(address, raw.Refused())); ok {
-		return saidIn(op, final)
+	if said, ok := errors.AsType[*Error](c.refusedBy(address, raw.Refused())); ok {
+		return saidIn(op, said)
 	}
 	if ctx.Err() != nil {
 		return fail(errs.ForeignListener, fmt.Errorf("%s does not answer: %w", address, ctx.Err()))
@@ -129,12 +129,8 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 	return fail(errs.ForeignListener, fmt.Errorf("%s does not answer as a cluster does: %w", address, err))
 }
 
-// saidIn returns what ends a [Create] as the error of something else.
-func saidIn(op string, final *finalError) error {
-	e, ok := errors.AsType[*Error](final.err)
-	if !ok {
-		return final.err
-	}
+// saidIn returns the error of a [Create] as that of something else.
+func saidIn(op string, e *Error) error {
 	said := *e
 	said.Op = op
 	return &said

@@ -17,7 +17,8 @@ const lingerTime = 200 * time.Millisecond
 
 // Accept is the gate at the accepting end. It returns a connection whose next
 // bytes are those of HTTP/2, and who is at its other end. The caller bounds the
-// time that it takes by a deadline of conn; when ctx ends, conn has been closed.
+// time that it takes by a deadline of conn, and shows the other end out by an
+// end of ctx, whose cause may be a [Refusal], and of that deadline.
 // When it fails the caller tells the other end why, see [Tell], and closes conn.
 func (p *Policy) Accept(ctx context.Context, conn net.Conn) (net.Conn, peercred.Peer, error) {
 	v, err := p.look(conn)
@@ -25,6 +26,9 @@ func (p *Policy) Accept(ctx context.Context, conn net.Conn) (net.Conn, peercred.
 		return nil, v.peer, err
 	}
 	through, err := p.passAccepted(ctx, conn, v)
+	if r, ok := errors.AsType[*Refusal](context.Cause(ctx)); ok && err != nil && !errors.As(err, new(brief)) { // which has been begun to be told otherwise
+		err = r
+	}
 	return through, v.peer, err
 }
 
@@ -148,7 +152,7 @@ func Tell(conn net.Conn, err error) {
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
-	if _, err := conn.Write(r.encode()); err != nil {
+	if _, err := conn.Write(r.encode()); err != nil || r.Busy { // of these there are too many already
 		return
 	}
 	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {

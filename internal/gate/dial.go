@@ -127,12 +127,12 @@ func (c *Conn) forget() {
 // Refused returns why the other end refuses, nil if it does not.
 func (c *Conn) Refused() error {
 	c.mu.Lock()
-	text, ok := decodeRefusal(c.first)
+	text, busy, ok := decodeRefusal(c.first)
 	alert := c.alert
 	c.mu.Unlock()
 	switch {
 	case ok:
-		return &Refusal{Who: "the other end", Why: "refuses: " + text}
+		return &Refusal{Who: "the other end", Why: "refuses: " + text, Busy: busy}
 	case alert != nil:
 		return &Refusal{Who: "the other end", Why: "refuses: " + alert.Error(), Todo: "see the certificates of WithTLS"}
 	case c.below != nil:

@@ -66,6 +66,9 @@ type Refusal struct {
 	Who  string        // the same in words
 	Why  string
 	Todo string
+
+	// Busy: it may come again, and be let in.
+	Busy bool
 }
 
 // Error says who, why, and what to do.

@@ -320,9 +320,12 @@ func TestRefusalText(t *testing.T) {
 		"\x1b[2J\r\nroot@host:": "�[2J��root@host: ",
 		string(long):            string(long[:maxRefusal]),
 	} {
-		got, ok := decodeRefusal((&Refusal{Who: said}).encode())
-		require.True(t, ok)
-		require.Equal(t, want, got)
+		for _, busy := range []bool{false, true} {
+			got, isBusy, ok := decodeRefusal((&Refusal{Who: said, Busy: busy}).encode())
+			require.True(t, ok)
+			require.Equal(t, want, got)
+			require.Equal(t, busy, isBusy)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	frameGoAway   = 7
 	goAwayHeader  = 8
 
+	enhanceYourCalm    = 0xb // of whoever may come again
 	inadequateSecurity = 0xc
 
 	refusalPrefix  = "clusterclient: "
@@ -32,8 +33,11 @@ func (r *Refusal) encode() []byte {
 	b := []byte{0, 0, 0, frameSettings, 0, 0, 0, 0, 0}
 	b = append(b, 0, byte((goAwayHeader+len(text))>>8), byte(goAwayHeader+len(text)), frameGoAway, 0, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, 0) // last stream
-	b = binary.BigEndian.AppendUint32(b, inadequateSecurity)
-	return append(b, text...)
+	code := uint32(inadequateSecurity)
+	if r.Busy {
+		code = enhanceYourCalm
+	}
+	return append(binary.BigEndian.AppendUint32(b, code), text...)
 }
 
 // mayRefuse reports whether a refusal can begin like this: with settings that
@@ -45,23 +49,24 @@ func mayRefuse(first []byte) bool {
 }
 
 // decodeRefusal finds a refusal in the first bytes of the other end.
-func decodeRefusal(b []byte) (text string, ok bool) {
+func decodeRefusal(b []byte) (text string, busy, ok bool) {
 	for len(b) >= frameHeader {
 		size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
 		kind, body := b[3], b[frameHeader:]
 		if size > len(body) || kind != frameSettings && kind != frameGoAway {
-			return "", false
+			return "", false, false
 		}
 		if kind == frameGoAway {
-			if size < goAwayHeader || binary.BigEndian.Uint32(body[4:]) != inadequateSecurity {
-				return "", false
+			if size < goAwayHeader {
+				return "", false, false
 			}
+			code := binary.BigEndian.Uint32(body[4:])
 			text, ok = strings.CutPrefix(string(body[goAwayHeader:size]), refusalPrefix)
-			return printable(text), ok
+			return printable(text), code == enhanceYourCalm, ok && (code == enhanceYourCalm || code == inadequateSecurity)
 		}
 		b = body[size:]
 	}
-	return "", false
+	return "", false, false
 }
 
 // printable is what may be shown of a text that came from anybody.

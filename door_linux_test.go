@@ -42,3 +42,26 @@ func TestSilenceAfterAPrefaceOverTCP(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn) // returns
 	}
 }
+
+// Whoever is shown out is told why over real sockets as well.
+func TestCrowdedOutOverTCP(t *testing.T) {
+	const times = 20
+	port := freePort(t)
+	realClient(t, port, clustertest.NewUpstream(), clusterclient.WithRuntimeDir(clusterclient.NoRuntimeDir),
+		clusterclient.WithLimits(clusterclient.Limits{Unauthenticated: 1, Handshake: time.Hour}))
+	heard := make(chan string, times)
+	for range times {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = io.WriteString(conn, http2Preface[:10])
+		require.NoError(t, err)
+		go func() {
+			said, _ := io.ReadAll(conn)
+			heard <- string(said)
+		}()
+	}
+	for range times - 1 {
+		require.Contains(t, <-heard, "Limits.Unauthenticated")
+	}
+}
