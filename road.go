@@ -147,11 +147,14 @@ func (r road) sweep() {
 	}
 	files, _ := os.ReadDir(dir)
 	for _, f := range files {
-		path := filepath.Join(dir, f.Name())
-		info, err := f.Info()
-		if err != nil || !strings.HasSuffix(path, roadSuffix) || time.Since(info.ModTime()) < staleAfter {
+		if !strings.HasSuffix(f.Name(), roadSuffix) {
 			continue
 		}
+		info, err := f.Info()
+		if err != nil || time.Since(info.ModTime()) < staleAfter {
+			continue
+		}
+		path := filepath.Join(dir, f.Name())
 		// A datagram cannot be sent to a socket for streams, and it is refused
 		// only if nobody is there. No connection is made.
 		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})

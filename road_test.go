@@ -129,6 +129,23 @@ func TestRoadLeftByTheDead(t *testing.T) {
 
 // A path that is too long for a socket, or a directory that is gone, leaves
 // the port.
+// Nor do leases stay for good of ports that nobody uses any more.
+func TestLeasesOfPortsThatAreNotUsed(t *testing.T) {
+	dir, up := shortDir(t), clustertest.NewUpstream()
+	require.NoError(t, realClient(t, freePort(t), up, clusterclient.WithRuntimeDir(dir)).Close())
+	folders := func() []string {
+		all, err := filepath.Glob(filepath.Join(dir, "*127.0.0.1-*"))
+		require.NoError(t, err)
+		return all
+	}
+	require.Len(t, folders(), 1)
+	unused, then := folders()[0], time.Now().Add(-48*time.Hour)
+	require.NoError(t, os.Chtimes(unused, then, then))
+	require.NoError(t, realClient(t, freePort(t), up, clusterclient.WithRuntimeDir(dir)).Close())
+	require.Len(t, folders(), 1)
+	require.NotContains(t, folders(), unused)
+}
+
 func TestRoadImpossible(t *testing.T) {
 	long := filepath.Join(shortDir(t), strings.Repeat("x", 120))
 	require.NoError(t, os.Mkdir(long, 0o700))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
@@ -44,6 +45,9 @@ func (c *Client) runRoles(ctx context.Context) {
 	if host, ok := c.opts.network.(loopback); ok {
 		defer host.prepare()()
 	}
+	var sweeping sync.WaitGroup
+	sweeping.Go(c.lease.Sweep)
+	defer sweeping.Wait()
 	retry := backoff.Backoff{Min: claimRetryFirst, Max: claimRetryLongest}
 	var suspect stranger
 	for ctx.Err() == nil {

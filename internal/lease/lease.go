@@ -229,7 +229,7 @@ func (f *File) Depose(seen Record) (Record, error) {
 // begin puts next after seen.
 func (f *File) begin(dir string, seen, next Record) (Record, error) {
 	if err := publish(dir, next, os.Link); err != nil {
-		if errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // the folder: see Sweep
 			err = ErrChanged
 		}
 		return Record{}, err
