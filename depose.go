@@ -47,7 +47,7 @@ func (c *Client) resignRemote(ctx context.Context, force bool) (term uint64, err
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	ctx, cancel := c.patiently(ctx, address)
 	defer cancel()
 	var answer error // of the leader
 	err = c.visit(ctx, "resign", address, func(conn grpc.ClientConnInterface) error {

@@ -138,7 +138,7 @@ func (c *Client) Explain(ctx context.Context, key string) (inspect.Explanation, 
 
 // askLeader asks the leader that this client has a session with.
 func (c *Client) askLeader(ctx context.Context, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
-	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	ctx, cancel := whileAlive(ctx, inspectTimeout, c.driver.LastBeat)
 	defer cancel()
 	conn, err := c.driver.Conn()
 	if err != nil {

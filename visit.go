@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,6 +29,10 @@ const (
 	// stoppedTimeout is the same for a process that is stopped, if the system
 	// is to be believed.
 	stoppedTimeout = 300 * time.Millisecond
+
+	// busyTimeout is the same for one that goes on renewing its lease: it, or
+	// its host, is busy.
+	busyTimeout = 5 * inspectTimeout
 )
 
 // find asks the leader of this client's name, wherever that is, and returns
@@ -70,23 +75,68 @@ func (c *Client) ownerSilent(op string, err error) error {
 // A silentError is what came of asking a process of the cluster that hangs.
 type silentError struct{ error }
 
+// leasesAt returns the leases of whoever listens at address.
+func (c *Client) leasesAt(address string) []lease.Record {
+	if address == c.address {
+		return c.ownersOfPort()
+	}
+	records, _ := c.lease.All()
+	return slices.DeleteFunc(records, func(r lease.Record) bool { return r.Address != address })
+}
+
 // patience returns how long to wait for whoever listens at address.
 func (c *Client) patience(address string) time.Duration {
-	records, _ := c.lease.All()
-	if address == c.address {
-		records = c.ownersOfPort()
-	}
-	for _, r := range records {
-		if (r.Address == address || address == c.address) && c.lease.Host().Look(r.Process) == lease.Stopped {
+	for _, r := range c.leasesAt(address) {
+		if c.lease.Host().Look(r.Process) == lease.Stopped {
 			return stoppedTimeout
 		}
 	}
 	return inspectTimeout
 }
 
+// patiently returns a context for asking whoever listens at address.
+func (c *Client) patiently(ctx context.Context, address string) (context.Context, context.CancelFunc) {
+	return whileAlive(ctx, c.patience(address), func() (renewed time.Duration) {
+		for _, r := range c.leasesAt(address) {
+			renewed = max(renewed, r.Renewed)
+		}
+		return renewed
+	})
+}
+
+// whileAlive returns a context that ends after busyTimeout, and before that when
+// there has been no sign of life for as long as patience. sign returns when the
+// newest one was, on any clock.
+func whileAlive[T comparable](ctx context.Context, patience time.Duration, sign func() T) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	ctx, end := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(patience)
+		defer tick.Stop()
+		for last := sign(); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			now := sign()
+			if now == last {
+				end(context.DeadlineExceeded)
+				return
+			}
+			last = now
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watching.Wait()
+	}
+}
+
 // inspectAt asks whoever listens at address.
 func (c *Client) inspectAt(ctx context.Context, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.patience(address))
+	ctx, cancel := c.patiently(ctx, address)
 	defer cancel()
 	var n inspect.Node
 	err := c.visit(ctx, "inspect", address, func(conn grpc.ClientConnInterface) (err error) {
@@ -109,7 +159,7 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
 	}
 	defer func() { _ = raw.Close() }() // if gRPC never came to use it
-	conn, err := clientConn(handshakeTimeout, func(context.Context) (net.Conn, error) { return raw, nil })
+	conn, err := clientConn(busyTimeout, func(context.Context) (net.Conn, error) { return raw, nil })
 	if err != nil {
 		return fail(errs.Unspecified, err)
 	}
@@ -121,7 +171,7 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 		return saidIn(op, said)
 	}
 	if ctx.Err() != nil {
-		return fail(errs.ForeignListener, fmt.Errorf("%s does not answer: %w", address, ctx.Err()))
+		return fail(errs.ForeignListener, fmt.Errorf("%s does not answer: %w", address, context.Cause(ctx)))
 	}
 	if status.Code(err) == codes.Unimplemented {
 		return fail(errs.ForeignListener, fmt.Errorf("%s is no cluster of ours, or one of an older build: %w", address, err))
