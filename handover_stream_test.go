@@ -91,34 +91,63 @@ func chats(t *testing.T, n *clustertest.Node, closed bool) {
 	}
 }
 
+// finishedStream returns a stream to reader's leader that is finished there, but
+// for texts of 8 KiB that nobody has read yet.
+func finishedStream(t *testing.T, reader *clustertest.Node, texts int) testprotov1.EchoService_ChatClient {
+	t.Helper()
+	stream, err := testprotov1.NewEchoServiceClient(reader.Client).Chat(t.Context())
+	require.NoError(t, err)
+	for range texts {
+		require.NoError(t, stream.Send(&testprotov1.ChatRequest{Text: strings.Repeat("x", 8<<10)}))
+	}
+	require.NoError(t, stream.CloseSend())
+	synctest.Wait()
+	return stream
+}
+
+// mustRead reads so many texts.
+func mustRead(t *testing.T, stream testprotov1.EchoService_ChatClient, texts int) {
+	t.Helper()
+	for i := range texts {
+		resp, err := stream.Recv()
+		require.NoError(t, err, "message %d", i)
+		require.Len(t, resp.GetText(), 8<<10)
+	}
+}
+
 // TestStreamThatIsReadLate has a stream that the leader has finished, and whose
-// end has not reached its reader yet when the leader leaves: more than the
-// transport takes is still to be read.
+// end has not reached its reader yet when the leader leaves. What the transport
+// takes, 128 KiB, is there for the reader however late it comes; more than that is
+// waited for, a second long.
 func TestStreamThatIsReadLate(t *testing.T) {
-	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
-		up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
-		was, reader := cluster.Start(), cluster.Start()
-		stream, err := testprotov1.NewEchoServiceClient(reader.Client).Chat(t.Context())
-		require.NoError(t, err)
-		text := strings.Repeat("x", 8<<10)
-		const texts = 20
-		for range texts {
-			require.NoError(t, stream.Send(&testprotov1.ChatRequest{Text: text}))
-		}
-		require.NoError(t, stream.CloseSend())
-		synctest.Wait()
-		var resigning sync.WaitGroup
-		defer resigning.Wait()
-		resigning.Go(func() { assert.NoError(t, was.Resign(t.Context())) })
-		mustBecome(t, reader, clusterclient.RoleLeader)
-		for i := range texts {
-			resp, err := stream.Recv()
-			require.NoError(t, err, "message %d", i)
-			require.Equal(t, text, resp.GetText())
-		}
-		_, err = stream.Recv()
-		require.ErrorIs(t, err, io.EOF)
-	})
+	for name, row := range map[string]struct {
+		texts, read int
+		late        time.Duration
+	}{
+		"more than the transport takes":        {texts: 20, read: 20},
+		"what the transport takes, much later": {texts: 15, read: 15, late: time.Minute},
+		"more than that, much later":           {texts: 20, read: 15, late: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
+				was, reader := cluster.Start(), cluster.Start()
+				stream := finishedStream(t, reader, row.texts)
+				var resigning sync.WaitGroup
+				defer resigning.Wait()
+				resigning.Go(func() { assert.NoError(t, was.Resign(t.Context())) })
+				mustBecome(t, reader, clusterclient.RoleLeader)
+				time.Sleep(row.late)
+				mustRead(t, stream, row.read)
+				_, err := stream.Recv()
+				if row.read == row.texts {
+					require.ErrorIs(t, err, io.EOF)
+				} else {
+					require.ErrorIs(t, err, clusterclient.ErrOutcomeUnknown)
+				}
+			})
+		})
+	}
 }
 
 // TestStreamThatGoesOnForLong has a stream that is still under way when the

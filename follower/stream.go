@@ -23,6 +23,11 @@ import (
 // 5 s. When the leader is lost, or does not wait any longer, the stream ends with
 // ErrOutcomeUnknown, and is for the caller to open again. A stream has no
 // default deadline.
+//
+// What a leader has sent when it leaves is there to be read, however late: that is
+// what this process takes ahead of its reader, 128 KiB. What it could not
+// send, since the reader was further behind, it waits to be rid of for 1 s more;
+// a reader that takes longer gets ErrOutcomeUnknown in its place.
 func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	deadline := f.deadline(ctx)
 	var l *link
