@@ -70,13 +70,35 @@ func (s *starting) started(key string) int {
 func (s *starting) Close() error { return nil }
 
 // single returns a client in a single process whose upstream is s.
-func (s *starting) single(t *testing.T) *clusterclient.Client {
+func (s *starting) single(t *testing.T, opts ...clusterclient.Option) *clusterclient.Client {
 	s.starts = make(map[string]int)
-	c, err := clusterclient.Create("c", 0, clusterclient.WithSingleProcess(),
-		clusterclient.WithUpstream(func(context.Context) (leader.Upstream, error) { return s, nil }))
+	c, err := clusterclient.Create("c", 0, append(opts, clusterclient.WithSingleProcess(),
+		clusterclient.WithUpstream(func(context.Context) (leader.Upstream, error) { return s, nil }))...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// A watch that keeps all others from being started is complained of, once.
+func TestStartWatchThatBlocks(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		s := &starting{start: func(key string, sink leader.Sink) func() {
+			if key == "slow" {
+				time.Sleep(10 * time.Second)
+			}
+			sink.Report(say("good"))
+			return func() { sink.End(nil) }
+		}}
+		book := new(logbook)
+		c := s.single(t, book.option())
+		mustYield(t, mustSubscribe(t, c, "before"), "good")
+		slow, start := mustSubscribe(t, c, "slow"), time.Now()
+		mustYield(t, mustSubscribe(t, c, "after"), "good")
+		mustYield(t, slow, "good")
+		require.Equal(t, 10*time.Second, time.Since(start))
+		require.Len(t, book.with("[WARN]", "StartWatch blocks", "key=slow", "for=3s"), 1)
+		require.Len(t, book.with("StartWatch"), 1)
+	})
 }
 
 func say(what string) leader.Update { return leader.Update{Data: []byte(what), Version: what} }

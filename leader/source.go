@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -15,6 +16,9 @@ type source struct {
 	log hclog.Logger
 }
 
+// startPatience is how long StartWatch may take before it is complained of.
+const startPatience = 3 * time.Second
+
 // start begins a watch of key. stop is nil when that has failed, which sink was
 // told.
 func (s source) start(key string, sink Sink) (stop func()) {
@@ -24,6 +28,10 @@ func (s source) start(key string, sink Sink) (stop func()) {
 				sink.End(err)
 			}
 		}()
+		late := time.AfterFunc(startPatience, func() {
+			s.log.Warn("the upstream's StartWatch blocks, no other watch is started meanwhile", "key", key, "for", startPatience)
+		})
+		defer late.Stop()
 		return st.StartWatch(key, sink)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -51,7 +51,7 @@ type Starter interface {
 	// StartWatch begins to do what Watch does, and returns a function that
 	// ends it, which is called once at most, but maybe when the watch has just
 	// ended by itself. Neither waits for the upstream: one goroutine starts the
-	// watches of all keys. What Watch would report goes to
+	// watches of all keys, and one that takes 3 s is logged. What Watch would report goes to
 	// sink.Report; when the watch has ended, by itself or since stop was
 	// called, and nothing is reported any more, sink.End is called. Both may
 	// happen before StartWatch or stop returns. When the watch could not be
