@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,7 +126,10 @@ func aBlindLeader(t *testing.T, tl *tool, w *processtest.World) []*processtest.C
 	w.Centre.Set("k", "1")
 	subscribed(w, all, "k", "1")
 	w.Centre.Close()
-	until(t, "the leader is blind", func() bool { return !leadership(t, tl).Upstream.BlindSince.IsZero() })
+	until(t, "the leader is blind", func() bool {
+		l := leadership(t, tl)
+		return l != nil && !l.Upstream.BlindSince.IsZero()
+	})
 	return all
 }
 
@@ -138,7 +142,10 @@ func aKeyOutOfSight(t *testing.T, tl *tool, w *processtest.World) []*processtest
 	subscribed(w, all, "k", "1")
 	w.Centre.Set("large", strings.Repeat("x", 1001))
 	all[0].Must(processtest.Command{Op: "subscribe", Key: "large", Tag: "large", Quiet: true})
-	until(t, "the value came", func() bool { return strings.Contains(leadership(t, tl).Upstream.Trouble, "bytes") })
+	until(t, "the value came", func() bool {
+		l := leadership(t, tl)
+		return l != nil && strings.Contains(l.Upstream.Trouble, "bytes")
+	})
 	return all
 }
 
@@ -217,20 +224,52 @@ func tooManyCalls(t *testing.T, _ *tool, w *processtest.World) []*processtest.Ch
 	return all
 }
 
+// keepChanging sets keys to values of so many bytes, again and again until the
+// test ends: who takes them more slowly stays behind, however long it takes to
+// look.
+func keepChanging(t *testing.T, w *processtest.World, every time.Duration, size int, keys ...string) {
+	t.Helper()
+	set := func(round int) {
+		for _, key := range keys {
+			w.Centre.SetRepeated(key, string(rune('a'+round%26)), size)
+		}
+	}
+	set(0)
+	ended := make(chan struct{})
+	var changing sync.WaitGroup
+	changing.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for round := 1; ; round++ {
+			select {
+			case <-tick.C:
+				set(round)
+			case <-ended:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		close(ended)
+		changing.Wait()
+	})
+}
+
 // It takes a MiB a second, and there are many.
 func aSlowFollower(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
-	const keys = 30
+	var keys []string
+	for i := range 30 {
+		keys = append(keys, strconv.Itoa(i))
+	}
 	slow := w.Creation()
 	slow.Centre, slow.PerSecond = "", 1<<20
 	all := startWith(w, w.Creation(), slow, w.Creation())
-	for i := range keys {
-		all[1].Must(processtest.Command{Op: "subscribe", Key: strconv.Itoa(i), Tag: strconv.Itoa(i), Quiet: true})
+	for _, key := range keys {
+		all[1].Must(processtest.Command{Op: "subscribe", Key: key, Tag: key, Quiet: true})
 	}
-	for i := range keys {
-		w.Centre.Set(strconv.Itoa(i), strings.Repeat("x", 1<<20))
-	}
+	keepChanging(t, w, 10*time.Second, 1<<20, keys...)
 	until(t, "it is behind", func() bool {
-		return slices.ContainsFunc(leadership(t, tl).Followers, func(f inspect.Follower) bool { return f.PID == all[1].PID && f.Behind > keys/2 })
+		return slices.ContainsFunc(listed(t, tl), func(f inspect.Follower) bool { return f.PID == all[1].PID && f.Behind > len(keys)/2 })
 	})
 	return all[1:]
 }

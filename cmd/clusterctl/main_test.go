@@ -175,10 +175,14 @@ func findingCodes(r doctorReport) []string {
 	return all
 }
 
+// longest is how long until waits before the test fails. It is no expectation of
+// how long anything takes.
+const longest = 4 * time.Minute
+
 // until runs the program again and again until it tells what is waited for.
 func until(t *testing.T, what string, told func() bool) {
 	t.Helper()
-	late := time.Now().Add(40 * time.Second)
+	late := time.Now().Add(longest)
 	for !told() {
 		require.True(t, time.Now().Before(late), "it is not true that %s", what)
 	}
@@ -195,9 +199,19 @@ func look(t *testing.T, tl *tool) inspect.Name {
 	return r.Clusters[0].Names[0]
 }
 
+// leadership is nil while the leader has not told, as one that is busy may not.
 func leadership(t *testing.T, tl *tool) *inspect.Leadership {
 	t.Helper()
 	return look(t, tl).Leadership
+}
+
+// listed returns the followers of the only name.
+func listed(t *testing.T, tl *tool) []inspect.Follower {
+	t.Helper()
+	if l := leadership(t, tl); l != nil {
+		return l.Followers
+	}
+	return nil
 }
 
 func state(t *testing.T, tl *tool) string {

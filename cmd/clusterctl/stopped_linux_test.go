@@ -129,7 +129,11 @@ func TestDoctorFindsAFollowerThatHangs(t *testing.T) {
 	follower.Centre = ""
 	all := startWith(w, w.Creation(), w.Creation(), follower)
 	all[2].Tell(processtest.Command{Op: "hang"})
-	until(t, "it is silent", func() bool { return strings.Contains(tl.run(t, "followers").out, "no answer") })
+	until(t, "it is silent", func() bool {
+		return slices.ContainsFunc(decode[followersReport](t, tl, exitOK, "followers").Followers, func(f namedFollower) bool {
+			return f.PID == all[2].PID && strings.HasPrefix(f.Trouble, "no answer")
+		})
+	})
 	mustFind(t, tl, w, exitUnwell, "silent-follower", "silent-follower", all[2])
 }
 
@@ -159,14 +163,14 @@ func TestDoctorFindsAStoppedFollowerFarBehind(t *testing.T) {
 		follows.Must(processtest.Command{Op: "subscribe", Key: strconv.Itoa(i), Tag: strconv.Itoa(i), Quiet: true})
 	}
 	until(t, "the leader has heard of the keys", func() bool {
-		return slices.ContainsFunc(leadership(t, tl).Followers, func(f inspect.Follower) bool { return f.PID == follows.PID && f.Keys == 8 })
+		return slices.ContainsFunc(listed(t, tl), func(f inspect.Follower) bool { return f.PID == follows.PID && f.Keys == 8 })
 	})
 	stop(t, follows)
 	for i := range 8 {
-		w.Centre.Set(strconv.Itoa(i), strings.Repeat("x", 4<<20))
+		w.Centre.SetRepeated(strconv.Itoa(i), "x", 4<<20)
 	}
 	until(t, "it is behind", func() bool {
-		return slices.ContainsFunc(leadership(t, tl).Followers, func(f inspect.Follower) bool { return f.Behind > 0 })
+		return slices.ContainsFunc(listed(t, tl), func(f inspect.Follower) bool { return f.Behind > 0 })
 	})
 	mustFind(t, tl, w, exitUnwell, "stopped-follower", "stopped-follower-behind", follows)
 }

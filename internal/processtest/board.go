@@ -8,7 +8,7 @@ import (
 
 // patience is how long WaitFor waits before the test fails. It is no
 // expectation of how long anything takes.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // A Board is a mutex with a bell: whoever changes what it guards wakes those
 // who wait for a condition of it.

@@ -2,6 +2,7 @@ package processtest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,7 @@ func (c *centreClient) receive() {
 		}
 		c.mu.Lock()
 		if w := c.watches[m.ID]; w != nil {
-			w.updates = append(w.updates, leader.Update{Data: m.Data, Version: m.Version, Deleted: m.Deleted})
+			w.updates = append(w.updates, leader.Update{Data: bytes.Repeat(m.Data, max(1, m.Times)), Version: m.Version, Deleted: m.Deleted})
 			select {
 			case w.bell <- struct{}{}:
 			default:
