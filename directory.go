@@ -30,7 +30,7 @@ type directory struct {
 	owner   bool
 	since   time.Time // owner since
 	entries map[string]*entry
-	terms   map[string]uint64 // highest term seen of each name
+	terms   map[string]uint64 // highest term seen of each name, of maxTerms of them
 	settled *time.Timer       // wakes those who wait for the owner to settle
 	changed chan struct{}     // closed and replaced when an entry changes
 }
@@ -126,7 +126,7 @@ func (d *directory) settledLocked(h *clusterclientv1.Hello) bool {
 func (d *directory) grantLocked(h *clusterclientv1.Hello) *entry {
 	term := max(d.terms[h.GetName()], h.GetKnownTerm()) + 1
 	e := &entry{leader: h.GetPeer(), identity: h.GetIdentity(), term: term, beaten: make(chan struct{})}
-	d.terms[h.GetName()] = term
+	d.sawLocked(h.GetName(), term)
 	d.entries[h.GetName()] = e
 	d.announceLocked()
 	return e
@@ -158,7 +158,7 @@ func (d *directory) serveReport(v *visitor, r *clusterclientv1.Report) error {
 	}
 	e := &entry{identity: v.hello.GetIdentity(), beaten: make(chan struct{})}
 	e.report(v.hello.GetPeer(), r)
-	d.terms[name] = max(d.terms[name], e.term)
+	d.sawLocked(name, e.term)
 	d.entries[name] = e
 	if old != nil {
 		close(old.beaten)
@@ -235,8 +235,26 @@ func (d *directory) update(v *visitor, e *entry, r *clusterclientv1.Report) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e.report(v.hello.GetPeer(), r)
-	d.terms[v.hello.GetName()] = max(d.terms[v.hello.GetName()], e.term)
+	d.sawLocked(v.hello.GetName(), e.term)
 	d.announceLocked()
+}
+
+// maxTerms is of how many names the highest term is known. Whoever leads one of
+// the others next begins behind the term that it knows itself.
+const maxTerms = 4096
+
+// sawLocked notes a term of a name. When there are too many, one is forgotten
+// that nobody leads.
+func (d *directory) sawLocked(name string, term uint64) {
+	if _, ok := d.terms[name]; !ok && len(d.terms) >= maxTerms {
+		for other := range d.terms {
+			if d.entries[other] == nil {
+				delete(d.terms, other)
+				break
+			}
+		}
+	}
+	d.terms[name] = max(d.terms[name], term)
 }
 
 func (d *directory) remove(name string, e *entry) {

@@ -127,6 +127,7 @@ func (c *Client) leaderConfig(srv *server) leader.Config {
 		Joined: c.opts.joined, Left: c.opts.left,
 		Limits: leader.Limits{
 			Subscriptions: c.opts.limits.Subscriptions, Calls: c.opts.limits.Calls,
+			Registrations: c.opts.limits.Registrations, Groups: c.opts.limits.Groups,
 			Message: c.opts.limits.Message, Key: c.opts.limits.Key,
 		},
 		Beat: srv.tenure.ring, MayAct: srv.tenure.mayAct,

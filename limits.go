@@ -39,7 +39,8 @@ type Limits struct {
 	// Subscriptions is how many keys one session may subscribe to; the
 	// default is 262144. Next of a subscription above it fails with
 	// [ErrLimit], once, as [follower.Subscription.Next] says; it is served when
-	// another one is closed.
+	// another one is closed. Of keys that nobody subscribes to any more as many
+	// linger, of all sessions together; see [WithLinger].
 	Subscriptions int
 
 	// Calls is how many calls of one session may be under way; the default is
@@ -48,6 +49,16 @@ type Limits struct {
 	// calls of one method that run at once, see [leader.Limit] and
 	// [leader.Share].
 	Calls int
+
+	// Registrations is how many registrations one client may have, across its
+	// sessions; the default is 4096. All that it announces in them may have
+	// Message bytes together. What is above fails with [ErrLimit].
+	Registrations int
+
+	// Groups is how many queue groups one key may have, those of all clients
+	// together; the default is 256. A group lasts as long as anybody subscribes to
+	// the key, and a while longer, see [WithLinger]. Joining one more fails with [ErrLimit].
+	Groups int
 
 	// Message is how large a value, argument or result may be, in bytes; the
 	// default is 64 MiB, and it cannot be more. A larger one is refused with
@@ -71,6 +82,8 @@ func (l Limits) withDefaults() Limits {
 		Sessions:        cmp.Or(l.Sessions, 1024),
 		Subscriptions:   cmp.Or(l.Subscriptions, 262144),
 		Calls:           cmp.Or(l.Calls, 16384),
+		Registrations:   cmp.Or(l.Registrations, 4096),
+		Groups:          cmp.Or(l.Groups, 256),
 		Message:         cmp.Or(l.Message, wire.MaxMessage),
 		Key:             cmp.Or(l.Key, 4096),
 	}
@@ -82,7 +95,7 @@ func (l Limits) check() error {
 	}
 	for name, n := range map[string]int{
 		"Unauthenticated": l.Unauthenticated, "TLSHandshake": l.TLSHandshake, "Sessions": l.Sessions, "Subscriptions": l.Subscriptions,
-		"Calls": l.Calls, "Message": l.Message, "Key": l.Key,
+		"Calls": l.Calls, "Registrations": l.Registrations, "Groups": l.Groups, "Message": l.Message, "Key": l.Key,
 	} {
 		if n < 0 {
 			return fmt.Errorf("WithLimits was given %s %d; it must be positive", name, n)

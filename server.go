@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/clusterclient/clusterclient/internal/mempipe"
 	"github.com/clusterclient/clusterclient/internal/wire"
@@ -30,6 +31,9 @@ const (
 	askAfter = 10 * time.Second
 	cutAfter = 30 * time.Second
 )
+
+// maxHello is how large a hello may be. Ours have some hundred bytes.
+const maxHello = 64 << 10
 
 // flushTimeout bounds how long a server that stops waits for peers to take
 // what it has for them. One that is stopped itself takes nothing.
@@ -189,6 +193,9 @@ func (s *server) Session(stream grpc.BidiStreamingServer[clusterclientv1.Session
 	}
 	guest := guestOf(stream.Context())
 	v := &visitor{s: s, stream: stream, hello: hello, guest: guest}
+	if len(hello.GetName()) > maxName || proto.Size(hello) > maxHello {
+		return v.refuse(clusterclientv1.Code_CODE_LIMIT, fmt.Sprintf("takes a hello of %d bytes at most, with a name of %d", maxHello, maxName))
+	}
 	if err := guest.enters(hello); err != nil {
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, err.Error())
 	}

@@ -31,7 +31,11 @@ type subscribeOptions struct {
 // closes. It is handed to another member when its member dies before. What
 // waits in the leader when the leader itself dies is lost, but for the newest
 // update; and one that was dealt with at that very moment may be handed out
-// again.
+// again. 4096 updates wait in the leader at most, of 64 MiB together; the oldest
+// is dropped when there is one more, and the leader's log says so.
+//
+// A key has as many groups as the leader's Limits.Groups allow, 256 by default;
+// Subscribe fails with ErrLimit for one more.
 func QueueGroup(name string) SubscribeOption {
 	return func(o *subscribeOptions) { o.group, o.hasGroup = name, true }
 }

@@ -39,6 +39,11 @@ type Registration struct {
 // the leader, since it is stopped for instance, after 30 s; a change of leader
 // alone never withdraws it.
 //
+// It fails with ErrLimit when the client has as many registrations as the
+// leader's Limits.Registrations allow, 4096 by default, or would announce more
+// than Limits.Message bytes in all of them; what was announced stays. Update
+// does so for the latter.
+//
 // An error of the upstream is a gRPC status with the upstream's text;
 // Unimplemented says that the upstream cannot register.
 func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Registration, error) {

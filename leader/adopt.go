@@ -51,7 +51,7 @@ func (rs *registrations) listed(s *session, f *clusterclientv1.Registrations) {
 		r.heir = false
 		if !unsettled[id.id] {
 			r.stored = false
-			delete(rs.byID, id)
+			rs.forgetLocked(id)
 			gone = append(gone, r)
 		}
 	}
@@ -74,17 +74,17 @@ func setOf(ids []uint64) map[uint64]bool {
 func (rs *registrations) learn(rec *clusterclientv1.Record) {
 	id, r := heirOf(rec)
 	rs.mu.Lock()
-	if rs.over || rs.byID[id] != nil {
+	if rs.over || rs.byID[id] != nil || rs.fullLocked(rec) {
 		rs.mu.Unlock()
 		return
 	}
-	rs.byID[id] = r
+	rs.keepLocked(id, r)
 	rs.mu.Unlock()
 	if rs.l.hasSession(id.owner) { // looked at last, since one that comes later lists its own
 		rs.mu.Lock()
 		defer rs.mu.Unlock()
 		if rs.byID[id] == r && r.heir {
-			delete(rs.byID, id)
+			rs.forgetLocked(id)
 		}
 		return
 	}

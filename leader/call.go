@@ -3,6 +3,7 @@ package leader
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -301,6 +302,9 @@ func (c *call) upstream(op func() error) {
 
 // replyError returns the reply that carries err as a gRPC status.
 func replyError(err error) *wire.Reply {
+	if e, ok := errors.AsType[overLimitError](err); ok {
+		return e.reply
+	}
 	st := errs.ToStatus(err)
 	r := &wire.Reply{Code: int32(st.Code()), Message: clean(st.Message())}
 	if p := st.Proto(); len(p.GetDetails()) > 0 {

@@ -96,7 +96,7 @@ func FuzzSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		l, err := leader.New(leader.Config{
 			Self: &clusterclientv1.Peer{Instance: []byte("self")}, Term: 1, Codec: codec.JSON, Logger: hclog.NewNullLogger(),
-			Limits: leader.Limits{Subscriptions: 100, Calls: 100, Message: 1 << 20, Key: 100},
+			Limits: leader.Limits{Subscriptions: 100, Calls: 100, Registrations: 100, Groups: 100, Message: 1 << 20, Key: 100},
 		}, allAbilities{&centre{names: map[string]bool{}}})
 		require.NoError(t, err)
 		hello := &clusterclientv1.Hello{Peer: &clusterclientv1.Peer{Instance: []byte("follower"), Pid: 7}}

@@ -13,6 +13,10 @@ const (
 	// oldest is dropped when one more comes.
 	groupQueue = 4096
 
+	// groupBytes is how large those may be together. One that is larger is held
+	// alone.
+	groupBytes = wire.MaxMessage
+
 	// groupWindow is how many unacknowledged updates one member holds: enough
 	// to keep it busy, few enough to spread the work.
 	groupWindow = 8
@@ -28,6 +32,7 @@ type group struct {
 	done    *clusterclientv1.Mark // newest update known to be finished
 	members []*member             // the next one in turn is the first
 	queue   []*task
+	bytes   int // of the values in queue
 	dropped uint64
 }
 
@@ -72,9 +77,14 @@ func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64)
 		return
 	}
 	answer := func() { sb.s.reply(&wire.Reply{ID: id}) }
-	if k.heard || len(want) == 0 {
+	switch most := k.l.cfg.Limits.Calls; {
+	case k.heard || len(want) == 0:
 		answer()
-	} else {
+	case len(k.waiting) >= most:
+		r := sb.s.overLimit("%d wait for the upstream's first word on %q, and no more may by Limits.Calls of the leader", most, k.name)
+		r.ID = id
+		sb.s.reply(r)
+	default:
 		k.waiting = append(k.waiting, answer)
 	}
 }
@@ -121,13 +131,28 @@ func (g *group) reportedLocked(news bool) {
 
 // addLocked queues the key's present value.
 func (g *group) addLocked() {
-	if len(g.queue) >= groupQueue {
-		g.queue = g.queue[1:]
+	t := &task{group: g, rev: g.key.rev, value: g.key.update}
+	for len(g.queue) > 0 && (len(g.queue) >= groupQueue || g.bytes+len(t.value.Data) > groupBytes) {
+		g.popLocked()
 		if g.dropped++; g.dropped == 1 {
-			g.key.l.log.Error("queue group is full, dropping its oldest updates", "key", g.key.name, "group", g.name, "size", groupQueue)
+			g.key.l.log.Error("queue group is full, dropping its oldest updates", "key", g.key.name, "group", g.name, "updates", len(g.queue)+1, "bytes", g.bytes)
 		}
 	}
-	g.queue = append(g.queue, &task{group: g, rev: g.key.rev, value: g.key.update})
+	g.pushLocked(t)
+}
+
+func (g *group) pushLocked(t *task) {
+	g.queue = append(g.queue, t)
+	g.bytes += len(t.value.Data)
+}
+
+// popLocked takes the oldest update out of the queue.
+func (g *group) popLocked() *task {
+	t := g.queue[0]
+	g.queue[0] = nil
+	g.queue = g.queue[1:]
+	g.bytes -= len(t.value.Data)
+	return t
 }
 
 // isMember reports whether sb is in one of the key's groups.
@@ -151,8 +176,7 @@ func (g *group) dispatchLocked() {
 		}
 		m := g.members[i]
 		g.members = append(slices.Delete(g.members, i, i+1), m)
-		t := g.queue[0]
-		g.queue = g.queue[1:]
+		t := g.popLocked()
 		m.holds = append(m.holds, t)
 		m.sub.s.sendTask(t, m.number)
 	}
@@ -169,8 +193,16 @@ func (g *group) leaveLocked(sb *sub) {
 	for _, t := range m.holds {
 		sb.s.forgetTask(t)
 	}
-	g.queue = append(m.holds, g.queue...)
+	g.takeBackLocked(m)
 	g.dispatchLocked()
+}
+
+// takeBackLocked queues what a member holds in front of what waits.
+func (g *group) takeBackLocked(m *member) {
+	for _, t := range m.holds {
+		g.bytes += len(t.value.Data)
+	}
+	g.queue, m.holds = append(m.holds, g.queue...), nil
 }
 
 // acknowledge notes that a member has dealt with t.

@@ -46,7 +46,7 @@ func (k *key) inheritGroupLocked(f *clusterclientv1.InheritedGroup, last *cluste
 	g := &group{key: k, name: f.GetGroup()}
 	k.enterLocked(g)
 	for _, v := range f.GetTasks() {
-		g.queue = append(g.queue, &task{group: g, rev: wire.RevisionFrom(v.GetRevision()), value: Update{
+		g.pushLocked(&task{group: g, rev: wire.RevisionFrom(v.GetRevision()), value: Update{
 			Data: v.GetData(), Version: string(v.GetVersion()), Deleted: v.GetDeleted(),
 		}})
 	}

@@ -37,10 +37,7 @@ func (k *key) enter(sb *sub, known *clusterclientv1.Mark) bool {
 	sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
 	k.subs = append(k.subs, sb)
 	k.weighLocked()
-	if k.linger != nil {
-		k.linger.Stop()
-		k.linger = nil
-	}
+	k.endLingerLocked()
 	if k.holdsLocked(known) {
 		sb.sentValue = k.valueSerial
 	} else {
@@ -86,7 +83,26 @@ func (k *key) leave(sb *sub) {
 		g.leaveLocked(sb)
 	}
 	if len(k.subs) == 0 && k.l.ctx.Err() == nil {
-		k.linger = time.AfterFunc(k.l.cfg.Linger, k.lingerOver)
+		k.lingerLocked()
+	}
+}
+
+// lingerLocked lets the key stay for a while. As many do as one session may
+// subscribe to: somebody who asks for ever new ones is to leave no more than
+// that behind.
+func (k *key) lingerLocked() {
+	linger := k.l.cfg.Linger
+	if k.l.lingering.Add(1) > int64(k.l.cfg.Limits.Subscriptions) {
+		linger = 0
+	}
+	k.linger = time.AfterFunc(linger, k.lingerOver)
+}
+
+func (k *key) endLingerLocked() {
+	if k.linger != nil {
+		k.linger.Stop()
+		k.linger = nil
+		k.l.lingering.Add(-1)
 	}
 }
 
@@ -105,6 +121,7 @@ func (l *Leader) remove(k *key) (stop func()) {
 		return nil
 	}
 	delete(l.keys, k.name)
+	k.endLingerLocked()
 	l.updates += k.updates
 	l.failures += k.failures
 	stop, running := k.goneLocked()

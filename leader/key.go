@@ -106,9 +106,7 @@ func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 // close ends the key with the leadership.
 func (k *key) close() {
 	k.mu.Lock()
-	if k.linger != nil {
-		k.linger.Stop()
-	}
+	k.endLingerLocked()
 	k.resort = nil
 	stop, _ := k.goneLocked()
 	k.mu.Unlock()

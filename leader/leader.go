@@ -49,20 +49,21 @@ type Leader struct {
 	sight      sight
 	log        hclog.Logger
 
-	ctx     context.Context // ends with the leadership
-	cancel  context.CancelCauseFunc
-	work    sync.WaitGroup // what Close waits for: watches, calls, the heartbeat
-	links   sync.WaitGroup // sessions, which end when their streams do
-	seq     atomic.Uint64  // of the newest revision
-	failed  atomic.Uint64  // oneway calls that failed
-	repeats repeats.Repeats
-	term    atomic.Uint64 // changed with mu held
-	present atomic.Int64  // sessions now
-	since   time.Time
-	joined  atomic.Uint64 // sessions so far
-	silent  atomic.Uint64 // watches that were
-	refused atomic.Uint64 // calls, for want of room
-	tallies [tallyShards]tally
+	ctx       context.Context // ends with the leadership
+	cancel    context.CancelCauseFunc
+	work      sync.WaitGroup // what Close waits for: watches, calls, the heartbeat
+	links     sync.WaitGroup // sessions, which end when their streams do
+	seq       atomic.Uint64  // of the newest revision
+	failed    atomic.Uint64  // oneway calls that failed
+	repeats   repeats.Repeats
+	term      atomic.Uint64 // changed with mu held
+	present   atomic.Int64  // sessions now
+	since     time.Time
+	joined    atomic.Uint64 // sessions so far
+	silent    atomic.Uint64 // watches that were
+	refused   atomic.Uint64 // calls, for want of room
+	lingering atomic.Int64  // keys
+	tallies   [tallyShards]tally
 
 	// mu guards what follows. It is taken before a key's mutex, that before
 	// a session's, and that before a writer's.

@@ -58,7 +58,7 @@ func (c *centre) registered() int {
 // newLeader returns a leader for the length of the test.
 func newLeader(t *testing.T, cfg leader.Config, up leader.Upstream) *leader.Leader {
 	cfg.Self, cfg.Term, cfg.Codec, cfg.Logger = &clusterclientv1.Peer{Instance: []byte("self")}, 1, codec.JSON, hclog.NewNullLogger()
-	cfg.Limits = leader.Limits{Subscriptions: 1000, Calls: 1000, Message: 1 << 20, Key: 1000}
+	cfg.Limits = leader.Limits{Subscriptions: 1000, Calls: 1000, Registrations: 1000, Groups: 100, Message: 1 << 20, Key: 1000}
 	l, err := leader.New(cfg, up)
 	require.NoError(t, err)
 	t.Cleanup(func() {

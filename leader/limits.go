@@ -12,6 +12,8 @@ import (
 type Limits struct {
 	Subscriptions int // keys
 	Calls         int // under way
+	Registrations int
+	Groups        int // of a key, of all sessions together
 	Message       int // bytes of a value, argument or result
 	Key           int // bytes of a key or name
 }
@@ -28,10 +30,50 @@ func (l *Limits) exceeded(name string, size int) *wire.Reply {
 	return nil
 }
 
-// groupsFit reports whether the names of the groups do that are to be joined of a
-// key which the follower has, and answers if not.
-func (s *session) groupsFit(f *clusterclientv1.Subscribe) bool {
-	return s.within(f.GetId(), longestName(f), 0)
+// groupsFit reports whether the groups do, and their names, that are to be joined
+// of a key which the follower has, and answers if not.
+func (s *session) groupsFit(f *clusterclientv1.Subscribe, k *key) bool {
+	if !s.within(f.GetId(), longestName(f), 0) {
+		return false
+	}
+	r := s.tooManyGroups(f, k)
+	if r != nil {
+		r.ID = f.GetId()
+		s.reply(r)
+	}
+	return r == nil
+}
+
+// tooManyGroups returns what answers a request for more groups than a key may
+// have, nil if it is none. The key is k unless that is nil.
+func (s *session) tooManyGroups(f *clusterclientv1.Subscribe, k *key) *wire.Reply {
+	most := s.l.cfg.Limits.Groups
+	if len(f.GetGroups()) == 0 || k.groupsWith(f.GetGroups()) <= most {
+		return nil
+	}
+	return s.overLimit("%q would have more than %d queue groups, which are as many as Limits.Groups of the leader allows; "+
+		"use fewer names, or raise it by WithLimits in all processes", f.GetKey(), most)
+}
+
+// groupsWith returns how many groups k, which may be nil, would have with those
+// that are wanted.
+func (k *key) groupsWith(want []*clusterclientv1.GroupMember) int {
+	names := make(map[string]struct{}, len(want))
+	for _, m := range want {
+		names[m.GetName()] = struct{}{}
+	}
+	if k == nil {
+		return len(names)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := len(k.groups)
+	for name := range names {
+		if k.groups[name] == nil {
+			all++
+		}
+	}
+	return all
 }
 
 // within reports whether a request may be looked at, and answers it if not.
@@ -47,8 +89,8 @@ func (s *session) within(id uint64, name string, size int) bool {
 }
 
 // mayJoin reports whether the follower, which subscribes to so many keys, may
-// do so to one more, and says why not.
-func (s *session) mayJoin(f *clusterclientv1.Subscribe, keys int) bool {
+// do so to one more, which is k unless that is nil, and says why not.
+func (s *session) mayJoin(f *clusterclientv1.Subscribe, k *key, keys int) bool {
 	r, refusal := s.l.cfg.Limits.exceeded(longestName(f), 0), clusterclientv1.Refusal_REFUSAL_TOO_LARGE
 	switch {
 	case r != nil:
@@ -58,6 +100,9 @@ func (s *session) mayJoin(f *clusterclientv1.Subscribe, keys int) bool {
 		r = s.overLimit("pid %d subscribes to %d keys already, and no more are allowed by Limits.Subscriptions of the leader; "+
 			"close some, or raise it by WithLimits in all processes", s.peer.PID, keys)
 	default:
+		refusal, r = clusterclientv1.Refusal_REFUSAL_LIMIT, s.tooManyGroups(f, k)
+	}
+	if r == nil {
 		return true
 	}
 	s.refused.Store(true)

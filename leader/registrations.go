@@ -33,10 +33,13 @@ type registrations struct {
 
 	mu     sync.Mutex // guards what follows
 	byID   map[regID]*registration
+	held   map[string]holding     // what that is of each owner
 	absent map[string]*time.Timer // grace of owners without a session
 	since  map[string]time.Time   // when those were last there
 	over   bool
 	began  time.Time
+
+	complained bool // that there are too many
 
 	asked   uint64                   // for witnesses so far
 	waiting map[uint64]*registration // for those
@@ -63,10 +66,10 @@ type registration struct {
 func (r *registration) counts() bool { return r.begun || r.stored }
 
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
-	rs := &registrations{l: l, byID: make(map[regID]*registration), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now(), waiting: make(map[uint64]*registration)}
+	rs := &registrations{l: l, byID: make(map[regID]*registration), held: make(map[string]holding), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now(), waiting: make(map[uint64]*registration)}
 	for _, rec := range known {
 		id, r := heirOf(rec)
-		rs.byID[id] = r
+		rs.keepLocked(id, r) // nobody else has it yet
 		rs.startGrace(id.owner)
 	}
 	return rs
@@ -183,7 +186,15 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 		return status.Error(codes.Unimplemented, "the upstream cannot register")
 	}
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey(), Data: f.GetData()}
-	r, first := rs.know(s, reg, rs.l.witnesses(reg.Owner))
+	w := rs.l.witnesses(reg.Owner)
+	rs.mu.Lock()
+	if err := rs.exceededLocked(s, reg); err != nil {
+		rs.mu.Unlock()
+		return err
+	}
+	r, first := rs.knowLocked(s, reg, w)
+	rs.mu.Unlock()
+	rs.known(reg.Owner.Instance, r, first)
 	rs.mu.Lock()
 	r.doomed = false
 	rs.mu.Unlock()
@@ -194,7 +205,8 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 		return err
 	}
 	rs.mu.Lock()
-	r.reg, r.stored, r.heir = reg, true, false
+	rs.replaceLocked(regID{reg.Owner.Instance, reg.ID}, r, reg)
+	r.stored, r.heir = true, false
 	rs.mu.Unlock()
 	if !first {
 		rs.tellAll(r)
@@ -202,27 +214,30 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	return nil
 }
 
-// know returns the registration that reg, of the owner that s is of, is about.
-// If it is new candidates are told, and w, if not nil, are those that are to say
-// that they know of it.
-func (rs *registrations) know(s *session, reg Registration, w *witnesses) (r *registration, first bool) {
+// knowLocked returns the registration that reg, of the owner that s is of, is
+// about. If it is new, w, if not nil, are those that are to say that they know of
+// it, and known is to be called.
+func (rs *registrations) knowLocked(s *session, reg Registration, w *witnesses) (r *registration, first bool) {
 	id := regID{reg.Owner.Instance, reg.ID}
-	rs.mu.Lock()
 	r = rs.byID[id]
 	first = r == nil
 	if first {
 		r = &registration{peer: s.proto, reg: reg, begun: true, witnesses: w}
-		rs.byID[id] = r
+		rs.keepLocked(id, r)
 		rs.askLocked(r)
 	}
-	rs.mu.Unlock()
-	if first {
-		rs.tellAll(r)
-		if !rs.l.hasSession(id.owner) { // it died meanwhile
-			rs.startGrace(id.owner)
-		}
-	}
 	return r, first
+}
+
+// known tells candidates of an owner's registration if it is new.
+func (rs *registrations) known(owner string, r *registration, first bool) {
+	if !first {
+		return
+	}
+	rs.tellAll(r)
+	if !rs.l.hasSession(owner) { // it died meanwhile
+		rs.startGrace(owner)
+	}
 }
 
 // deregister withdraws what f says. One that this leader had not heard of is
@@ -230,9 +245,17 @@ func (rs *registrations) know(s *session, reg Registration, w *witnesses) (r *re
 func (rs *registrations) deregister(ctx context.Context, s *session, f *clusterclientv1.Deregister) error {
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()}
 	err := rs.withdraw(ctx, reg)
-	if err != nil {
-		rs.know(s, reg, nil)
+	if err == nil {
+		return nil
 	}
+	rs.mu.Lock()
+	if rs.exceededLocked(s, reg) != nil { // which nobody is to keep
+		rs.mu.Unlock()
+		return err
+	}
+	r, first := rs.knowLocked(s, reg, nil)
+	rs.mu.Unlock()
+	rs.known(reg.Owner.Instance, r, first)
 	return err
 }
 
@@ -260,7 +283,7 @@ func (rs *registrations) withdraw(ctx context.Context, reg Registration) error {
 	}
 	rs.mu.Lock()
 	r.begun, r.stored = false, false
-	delete(rs.byID, id)
+	rs.forgetLocked(id)
 	rs.mu.Unlock()
 	rs.tellAll(r)
 	return nil

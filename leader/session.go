@@ -196,11 +196,11 @@ func (s *session) subscribe(f *clusterclientv1.Subscribe) {
 	sb, keys := s.subs[k], len(s.subs)
 	s.mu.Unlock()
 	if sb != nil {
-		if !s.groupsFit(f) {
+		if !s.groupsFit(f, k) {
 			return
 		}
 		k.resume(sb, f.GetKnown())
-	} else if !s.mayJoin(f, keys) {
+	} else if !s.mayJoin(f, k, keys) {
 		return
 	} else {
 		sb = &sub{s: s}

@@ -275,8 +275,7 @@ func markOf(u Update) *clusterclientv1.Mark {
 func (g *group) takeBackOwnLocked() {
 	for _, m := range g.members {
 		if m.sub.s.own() {
-			g.queue = append(m.holds, g.queue...)
-			m.holds = nil
+			g.takeBackLocked(m)
 		}
 	}
 }
