@@ -149,14 +149,9 @@ func TestDeposeBeforeANewcomer(t *testing.T) {
 // A leader beside the port hangs, and a leader beside a port whose owner hangs
 // is asked where the lease says.
 func TestDeposeBesideThePort(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		owner := cluster.Start()
-		start := func() *clustertest.Node {
-			n, err := cluster.TryStart("other")
-			require.NoError(t, err)
-			return n
-		}
-		a, b := start(), start()
+		a, b := mustStart(t, cluster, "other", up), mustStart(t, cluster, "other", up)
 		synctest.Wait() // the owner of the port knows where that is led
 		a.Freeze()
 		_, err := depose(t, cluster, "other")

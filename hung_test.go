@@ -99,12 +99,7 @@ func TestLeaderHangsWithCallsUnderWay(t *testing.T) {
 func TestLeaderBesideThePortHangs(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		owner := cluster.Start()
-		start := func() *clustertest.Node {
-			n, err := cluster.TryStart("other")
-			require.NoError(t, err)
-			return n
-		}
-		a, b := start(), start()
+		a, b := mustStart(t, cluster, "other", up), mustStart(t, cluster, "other", up)
 		require.Equal(t, clusterclient.RoleLeader, a.Role())
 		a.Freeze()
 		time.Sleep(13 * time.Second)
@@ -113,7 +108,7 @@ func TestLeaderBesideThePortHangs(t *testing.T) {
 		require.EqualValues(t, 1, owner.Status().Term)
 		a.Thaw()
 		mustBecome(t, a, clusterclient.RoleFollower)
-		require.EqualValues(t, 2, start().Status().Term)
+		require.EqualValues(t, 2, mustStart(t, cluster, "other", up).Status().Term)
 	})
 }
 
