@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -71,12 +72,7 @@ func (l *lab) stop() error {
 
 // forget ends p before the scenario does.
 func (l *lab) forget(p *process) error {
-	for i, q := range l.started {
-		if p == q {
-			l.started = append(l.started[:i], l.started[i+1:]...)
-			break
-		}
-	}
+	l.started = slices.DeleteFunc(l.started, func(q *process) bool { return q == p })
 	return p.stop()
 }
 

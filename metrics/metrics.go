@@ -7,6 +7,7 @@
 package metrics
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/clusterclient/clusterclient"
@@ -27,7 +28,17 @@ const (
 )
 
 // String returns "gauge", "counter" or "histogram".
-func (k Kind) String() string { return [...]string{"gauge", "counter", "histogram"}[k] }
+func (k Kind) String() string {
+	switch k {
+	case Gauge:
+		return "gauge"
+	case Counter:
+		return "counter"
+	case Histogram:
+		return "histogram"
+	}
+	return fmt.Sprintf("Kind(%d)", int(k))
+}
 
 // A Metric is one thing to measure.
 type Metric struct {

@@ -80,6 +80,8 @@ func TestPoints(t *testing.T) {
 				points := m.Points(st)
 				if strings.HasPrefix(m.Name, "clusterclient_leader_") && st == &follows {
 					require.Empty(t, points, m.Name)
+				} else if len(m.Labels) == 0 && m.Name != "clusterclient_leader_snapshot_age_seconds" {
+					require.Len(t, points, 1, m.Name)
 				}
 				for _, p := range points {
 					require.Len(t, p.Labels, len(m.Labels), m.Name)

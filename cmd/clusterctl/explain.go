@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,7 +36,7 @@ func (a *app) explain(ctx context.Context, args []string) error {
 func explained(e inspect.Explanation) error {
 	switch {
 	case e.Trouble != "":
-		return &exitError{exitNobody, fmt.Errorf("%s", e.Trouble)}
+		return &exitError{exitNobody, errors.New(e.Trouble)}
 	case e.Watch.State == inspect.Unwatched, e.Value.State == inspect.Unknown:
 		return &exitError{code: exitMissing}
 	case e.Value.State == inspect.Stale:
@@ -86,7 +87,7 @@ func (a *app) subscriber(s inspect.Subscriber, now time.Time, knee, line string)
 	}
 	behind := "has been sent the newest"
 	if s.Behind > 0 {
-		behind = a.style.set(values(s.Behind)+" behind", poor)
+		behind = a.style.set(counted(s.Behind, "value", "values")+" behind", poor)
 	}
 	a.print("   %s     %s%s, %s\n", knee, peer(s.Peer), own, behind)
 	switch {
@@ -101,13 +102,6 @@ func (a *app) subscriber(s inspect.Subscriber, now time.Time, knee, line string)
 	for _, sub := range s.Holding.OfKey {
 		a.print("   %s     %s\n", line, a.style.set(subscription(sub), toneOf(sub)))
 	}
-}
-
-func values(n uint64) string {
-	if n == 1 {
-		return "1 value"
-	}
-	return fmt.Sprintf("%d values", n)
 }
 
 func toneOf(s inspect.Subscription) tone {
@@ -149,7 +143,7 @@ func watchCell(w inspect.Watch) cell {
 	case inspect.Watching:
 		return cell{w.State, good}
 	case inspect.Retrying:
-		return cell{fmt.Sprintf("%s, after %d failures", w.State, w.Failures), bad}
+		return cell{w.State + ", after " + counted(w.Failures, "failure", "failures"), bad}
 	}
 	return cell{w.State, poor}
 }

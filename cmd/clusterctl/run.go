@@ -19,7 +19,7 @@ const (
 	exitFailed  = 1 // what was asked for could not be done
 	exitUsage   = 2 // the command line makes no sense
 	exitNobody  = 3 // there is no such cluster, or nobody leads it
-	exitUnwell  = 4 // doctor found something wrong; the value is stale
+	exitUnwell  = 4 // something is wrong, such as a leader that does not answer or a value that is stale
 	exitMissing = 5 // the key does not exist, or has no value yet
 )
 

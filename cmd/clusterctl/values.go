@@ -58,7 +58,8 @@ func (a *app) join(ctx context.Context) (*clusterclient.Client, error) {
 	return c, err
 }
 
-func (a *app) get(ctx context.Context, args []string) error {
+// within joins the cluster for what do does, which may take as long as an answer.
+func (a *app) within(ctx context.Context, do func(context.Context, *clusterclient.Client) error) error {
 	cl, err := a.join(ctx)
 	if err != nil {
 		return err
@@ -66,7 +67,15 @@ func (a *app) get(ctx context.Context, args []string) error {
 	defer func() { _ = cl.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	v, err := cl.Get(ctx, args[0])
+	return do(ctx, cl)
+}
+
+func (a *app) get(ctx context.Context, args []string) error {
+	return a.within(ctx, func(ctx context.Context, cl *clusterclient.Client) error { return a.getFrom(ctx, cl, args[0]) })
+}
+
+func (a *app) getFrom(ctx context.Context, cl *clusterclient.Client, key string) error {
+	v, err := cl.Get(ctx, key)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &exitError{exitMissing, err}
 	}
@@ -165,19 +174,14 @@ func (a *app) invoke(ctx context.Context, args []string) error {
 	if !json.Valid(arg) {
 		return usage("%q is no JSON", arg)
 	}
-	cl, err := a.join(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cl.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	var result json.RawMessage
-	if err := cl.Invoke(ctx, args[0], arg, &result); err != nil {
-		return offered(ctx, cl, err)
-	}
-	a.print("%s\n", result)
-	return nil
+	return a.within(ctx, func(ctx context.Context, cl *clusterclient.Client) error {
+		var result json.RawMessage
+		if err := cl.Invoke(ctx, args[0], arg, &result); err != nil {
+			return offered(ctx, cl, err)
+		}
+		a.print("%s\n", result)
+		return nil
+	})
 }
 
 // offered adds to an error that there is no such method those that there are.
@@ -213,18 +217,13 @@ func (a *app) publish(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	cl, err := a.join(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cl.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	if err := cl.Publish(ctx, args[0], append([]byte{}, data...)); err != nil {
-		return err
-	}
-	if a.json {
-		return a.document(publishReport{cl.Status().Name, args[0], true})
-	}
-	return nil
+	return a.within(ctx, func(ctx context.Context, cl *clusterclient.Client) error {
+		if err := cl.Publish(ctx, args[0], append([]byte{}, data...)); err != nil {
+			return err
+		}
+		if a.json {
+			return a.document(publishReport{cl.Status().Name, args[0], true})
+		}
+		return nil
+	})
 }

@@ -27,12 +27,17 @@ func kill(pid int) string {
 	return fmt.Sprintf("kill -KILL %d", pid)
 }
 
+// counted says how many things there are.
+func counted(n uint64, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
 // were counts things to which something was done.
 func were(n uint64, one, several string) string {
-	if n == 1 {
-		return "1 " + one + " was"
-	}
-	return fmt.Sprintf("%d %s were", n, several)
+	return counted(n, one+" was", several+" were")
 }
 
 // shellWord is how a name is typed.

@@ -74,6 +74,11 @@ func (u *centre) start() error {
 	return nil
 }
 
+// program returns the process, nil while it is down.
+func (u *centre) program() *processtest.Program {
+	return processtest.Read(u.c, func() *processtest.Program { return u.prog })
+}
+
 // do tells the process what to do and waits for the answer.
 func (u *centre) do(prog *processtest.Program, cmd processtest.CentreCommand) (e processtest.CentreEvent, ok bool) {
 	u.c.Change(func() {
@@ -177,8 +182,7 @@ func (u *centre) outage() {
 
 // restore starts it again, if it is down.
 func (u *centre) restore(older bool, pick uint64) error {
-	down := processtest.Read(u.c, func() bool { return u.prog == nil })
-	if !down {
+	if u.program() != nil {
 		return nil
 	}
 	if older {
@@ -229,7 +233,7 @@ func (u *centre) newestLocked(key string) processtest.CentreEvent {
 // close ends the process.
 func (u *centre) close() {
 	u.hang(false)
-	if prog := processtest.Read(u.c, func() *processtest.Program { return u.prog }); prog != nil {
+	if prog := u.program(); prog != nil {
 		prog.EndInput()
 		<-prog.Gone()
 	}

@@ -44,13 +44,18 @@ type cluster struct {
 	quiet   bool // guarded by the board: nothing is changed now
 }
 
-// newCluster starts a centre and the processes.
-func newCluster(cfg Config) (*cluster, error) {
+// newCluster starts a centre and the processes. Nothing is left when it fails.
+func newCluster(cfg Config) (_ *cluster, err error) {
 	c := &cluster{Board: processtest.NewBoard(), cfg: cfg, history: &History{}, done: make(chan struct{})}
-	var err error
 	if c.dir, err = os.MkdirTemp("", "clusterclient-soak-"); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			c.close()
+			_ = os.RemoveAll(c.dir)
+		}
+	}()
 	c.env = []string{"XDG_RUNTIME_DIR=" + filepath.Join(c.dir, "run")}
 	if cfg.TellAfter > 0 {
 		c.env = append(c.env, processtest.TellAfter(cfg.TellAfter))
@@ -221,5 +226,7 @@ func (c *cluster) close() {
 	c.lives.Wait()
 	close(c.done)
 	c.helpers.Wait()
-	c.centre.close()
+	if c.centre != nil {
+		c.centre.close()
+	}
 }

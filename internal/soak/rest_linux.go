@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"slices"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/processtest"
@@ -26,7 +27,7 @@ func (c *cluster) rest() time.Duration {
 	var counts processtest.CentreEvent
 	for {
 		calm := c.Wait(late, c.calmLocked)
-		counts, _ = c.centre.do(c.centre.prog, processtest.CentreCommand{Op: "count"})
+		counts, _ = c.centre.do(c.centre.program(), processtest.CentreCommand{Op: "count"})
 		if !calm || c.countsFit(counts) && processtest.Read(c, c.calmLocked) {
 			break
 		}
@@ -66,14 +67,7 @@ func (c *cluster) namesLed() int {
 	return led
 }
 
-func (p *proc) in(name string) bool {
-	for _, n := range p.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
-}
+func (p *proc) in(name string) bool { return slices.Contains(p.names, name) }
 
 // calmLocked reports whether nothing is left to happen.
 func (c *cluster) calmLocked() bool {
