@@ -281,6 +281,22 @@ func TestStubOfUnknownMethods(t *testing.T) {
 	})
 }
 
+// TestStreamNamesThatAreNone opens streams by names that gRPC would refuse, or cut
+// off: that must not look like the loss of a leader.
+func TestStreamNamesThatAreNone(t *testing.T) {
+	overStub(t, func(t *testing.T, e *env, _ *echoService, stub testprotov1.EchoServiceClient) {
+		began := time.Now()
+		for _, method := range []string{"", "Count", "/Count", "pkg.Service/Count", "/pkg.Service/Count\n", "/pkg.Service/\xff", "/pkg.Service/" + strings.Repeat("m", 4096)} {
+			_, err := e.Client.NewStream(t.Context(), &testprotov1.EchoService_ServiceDesc.Streams[0], method)
+			require.ErrorIs(t, err, clusterclient.ErrInvalid, "NewStream(%.20q)", method)
+			require.Less(t, len(err.Error()), 256, "NewStream(%.20q)", method)
+		}
+		require.Zero(t, time.Since(began), "what cannot be is not waited for")
+		_, err := stub.Echo(t.Context(), &testprotov1.EchoRequest{Text: "still here"})
+		require.NoError(t, err)
+	})
+}
+
 // TestStubStreamLeaderLost kills the leader in the middle of a stream.
 func TestStubStreamLeaderLost(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {

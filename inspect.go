@@ -12,6 +12,7 @@ import (
 
 	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -61,12 +62,15 @@ func request(q inspect.Query) *clusterclientv1.InspectRequest {
 
 // Explain tells how the value of key comes to the subscribers of the cluster
 // called name on a loopback port of this host, as [Client.Explain] does, but
-// without joining it. It fails with [ErrNoLeader] when nobody leads the name,
-// and as [Inspect] does.
+// without joining it. It fails with [ErrInvalid] for what cannot be a key, with
+// [ErrNoLeader] when nobody leads the name, and as [Inspect] does.
 func Explain(ctx context.Context, name string, port int, key string, opts ...Option) (inspect.Explanation, error) {
 	o, port, err := resolve(name, port, opts)
 	if err != nil {
 		return inspect.Explanation{}, err
+	}
+	if err := wire.CheckKey(key); err != nil {
+		return inspect.Explanation{}, &Error{Code: errs.Invalid, Op: "explain", Name: name, Cause: err}
 	}
 	c := newClient(name, port, o) // which takes no role
 	n, _, err := c.find(ctx, "explain", &clusterclientv1.InspectRequest{Key: key, Followers: true})
@@ -95,8 +99,12 @@ func (c *Client) inspectOther(ctx context.Context, name *inspect.Name, req *clus
 }
 
 // Inspect returns what the leader of this client's name knows, as far as q
-// asks for it. It fails with [ErrNoLeader] when there is no leader now.
+// asks for it. It fails with [ErrNoLeader] when there is no leader now, and
+// with [ErrClosed].
 func (c *Client) Inspect(ctx context.Context, q inspect.Query) (inspect.Name, error) {
+	if c.closed() {
+		return inspect.Name{}, &Error{Code: errs.Closed, Op: "inspect", Name: c.name}
+	}
 	n, err := c.askLeader(ctx, request(q))
 	if err != nil {
 		return inspect.Name{}, err
@@ -109,10 +117,11 @@ func (c *Client) Inspect(ctx context.Context, q inspect.Query) (inspect.Name, er
 // value, since when, in which revision the leader holds it, and what each
 // process has of it. A key that nobody subscribes to is explained as
 // unwatched. When there is no leader to ask, the explanation says why and is
-// left with what this process itself holds.
+// left with what this process itself holds. It fails with [ErrInvalid] for what
+// cannot be a key, and with [ErrClosed].
 func (c *Client) Explain(ctx context.Context, key string) (inspect.Explanation, error) {
-	if key == "" {
-		return inspect.Explanation{}, &Error{Code: errs.Invalid, Op: "explain", Name: c.name, Cause: errors.New("a key of 0 bytes")}
+	if err := wire.CheckKey(key); err != nil {
+		return inspect.Explanation{}, &Error{Code: errs.Invalid, Op: "explain", Name: c.name, Cause: err}
 	}
 	if c.closed() {
 		return inspect.Explanation{}, &Error{Code: errs.Closed, Op: "explain", Name: c.name, Key: key}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,6 +202,27 @@ func TestExplainAQueueGroup(t *testing.T) {
 		require.Len(t, ex.Groups, 1)
 		require.Equal(t, inspect.Group{Group: "workers", Members: 1, Queued: 3, Held: 8}, ex.Groups[0])
 		require.Equal(t, []inspect.Subscription{{Group: "workers", Behind: true, Queued: 8}}, ex.Subscribers[0].Holding.OfKey)
+	})
+}
+
+func TestExplainWhatIsNoKey(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		for _, key := range []string{"", "\xff", strings.Repeat("k", 4097)} {
+			_, err := e.Client.Explain(t.Context(), key)
+			require.ErrorIs(t, err, clusterclient.ErrInvalid, "Explain(%.20q)", key)
+			_, err = clusterclient.Explain(t.Context(), clustertest.Name, clustertest.Port, key, clusterclient.WithNetwork(e.Cluster.Network.Host()))
+			require.ErrorIs(t, err, clusterclient.ErrInvalid, "Explain(%.20q)", key)
+		}
+	})
+}
+
+func TestInspectAfterClose(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		require.NoError(t, e.Client.Close())
+		_, err := e.Client.Inspect(t.Context(), inspect.Query{})
+		require.ErrorIs(t, err, clusterclient.ErrClosed)
+		_, err = e.Client.Explain(t.Context(), "k")
+		require.ErrorIs(t, err, clusterclient.ErrClosed)
 	})
 }
 

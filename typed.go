@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"reflect"
 
 	"github.com/clusterclient/clusterclient/codec"
 	"github.com/clusterclient/clusterclient/follower"
@@ -77,7 +78,7 @@ func decode[T any](c *Client, v follower.Value) (T, error) {
 		return codec.For(target, c.opts.codec).Unmarshal(v.Data, target)
 	})
 	if err != nil {
-		err = &Error{Code: errs.Invalid, Op: "decode", Name: c.name, Key: v.Key, Cause: fmt.Errorf("version %q is no %T: %w", v.Version, zero, err)}
+		err = &Error{Code: errs.Invalid, Op: "decode", Name: c.name, Key: v.Key, Cause: fmt.Errorf("version %q is no %v: %w", v.Version, reflect.TypeFor[T](), err)}
 	}
 	return t, err
 }

@@ -77,6 +77,8 @@ func TestWrongTypes(t *testing.T) {
 	require.EqualError(t, codec.Bytes.Unmarshal(nil, new(pet)), "codec: bytes cannot decode into *codec_test.pet, only *[]byte")
 	require.EqualError(t, codec.Bytes.Unmarshal(nil, noBytes), "codec: bytes cannot decode into *[]uint8, only *[]byte")
 	require.EqualError(t, codec.Proto.Unmarshal(nil, new(pet)), "codec: proto cannot decode into *codec_test.pet, which is not a protobuf message")
+	var noMessage *testprotov1.EchoRequest
+	require.EqualError(t, codec.Proto.Unmarshal(nil, noMessage), "codec: proto cannot decode into a nil *testprotov1.EchoRequest")
 	require.Error(t, codec.Proto.Unmarshal([]byte{0xff}, new(testprotov1.EchoRequest)), "bytes that are no message")
 	require.Error(t, codec.JSON.Unmarshal([]byte("{"), new(pet)), "bytes that are no JSON")
 }

@@ -23,6 +23,9 @@ func (protoCodec) Unmarshal(data []byte, v any) error {
 	if !ok {
 		return fmt.Errorf("codec: proto cannot decode into %T, which is not a protobuf message", v)
 	}
+	if !m.ProtoReflect().IsValid() { // nil, which there is nothing to decode into
+		return fmt.Errorf("codec: proto cannot decode into a nil %T", v)
+	}
 	return proto.Unmarshal(data, m)
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -91,11 +90,8 @@ func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) er
 // call makes one call and returns the attempt that was answered, to be
 // released.
 func (f *Follower) call(ctx context.Context, method string, args any, oneway bool) (*attempt, error) {
-	if method == "" || !utf8.ValidString(method) {
-		return nil, f.fail(errs.Invalid, "invoke", method, errors.New("a method needs a name in UTF-8"))
-	}
-	if len(method) > maxKey {
-		return nil, f.fail(errs.Invalid, "invoke", method[:64]+"…", errors.New("the method's name is longer than 4096 bytes"))
+	if err := wire.CheckMethod(method); err != nil {
+		return nil, f.fail(errs.Invalid, "invoke", abridged(method), err)
 	}
 	c := codec.For(args, f.cfg.Codec)
 	data, err := codec.Encode(c, args)

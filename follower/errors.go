@@ -9,8 +9,13 @@ import (
 	"github.com/clusterclient/clusterclient/internal/wire"
 )
 
-// maxKey is the longest key in bytes.
-const maxKey = 4096
+// abridged returns the beginning of a name that is too long to be one.
+func abridged(name string) string {
+	if len(name) <= wire.MaxKey {
+		return name
+	}
+	return name[:64] + "…"
+}
 
 // plain returns err without what gRPC puts around a text that is not an answer
 // of anybody.

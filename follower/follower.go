@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -131,13 +130,8 @@ func (f *Follower) noLeader() error {
 
 // checkKey refuses what cannot be a key.
 func (f *Follower) checkKey(op, key string) error {
-	switch {
-	case key == "":
-		return f.fail(errs.Invalid, op, key, errors.New("a key of 0 bytes"))
-	case !utf8.ValidString(key):
-		return f.fail(errs.Invalid, op, key, errors.New("the key is not UTF-8"))
-	case len(key) > maxKey:
-		return f.fail(errs.Invalid, op, key[:64]+"…", errors.New("the key is longer than 4096 bytes"))
+	if err := wire.CheckKey(key); err != nil {
+		return f.fail(errs.Invalid, op, abridged(key), err)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/clusterclient/clusterclient/internal/wire"
 )
 
 // A SubscribeOption changes what a subscription yields.
@@ -111,7 +113,7 @@ func (o *subscribeOptions) apply(opts []SubscribeOption) error {
 	switch {
 	case o.invalid != nil:
 		return o.invalid
-	case !utf8.ValidString(o.group) || len(o.group) > maxKey:
+	case !utf8.ValidString(o.group) || len(o.group) > wire.MaxKey:
 		return errors.New("the queue group's name is not UTF-8, or longer than 4096 bytes")
 	case o.hasGroup && o.looksTwice():
 		return errors.New("a queue group hands out each update as it is; it goes with no other option")

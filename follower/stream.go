@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -22,13 +24,17 @@ import (
 // stream belongs to its leader, which lets it finish when it leaves, for up to
 // 5 s. When the leader is lost, or does not wait any longer, the stream ends with
 // ErrOutcomeUnknown, and is for the caller to open again. A stream has no
-// default deadline.
+// default deadline. It fails with ErrInvalid for what cannot be the full name of
+// a gRPC method, "/package.Service/Method".
 //
 // What a leader has sent when it leaves is there to be read, however late: that is
 // what this process takes ahead of its reader, 128 KiB. What it could not
 // send, since the reader was further behind, it waits to be rid of for 1 s more;
 // a reader that takes longer gets ErrOutcomeUnknown in its place.
 func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if err := checkStream(method); err != nil {
+		return nil, f.fail(errs.Invalid, "open stream", abridged(method), err)
+	}
 	deadline := f.deadline(ctx)
 	var l *link
 	for {
@@ -54,6 +60,18 @@ func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 			return nil, f.fail(errs.Invalid, "open stream", method, err)
 		}
 	}
+}
+
+// checkStream says what is wrong with what cannot be the name of a stream: gRPC's
+// server would refuse it, or cut it off, before the leader hears of it.
+func checkStream(method string) error {
+	if err := wire.CheckMethod(method); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(method, "/") || strings.Count(method, "/") < 2 || strings.ContainsFunc(method, unicode.IsControl) {
+		return errors.New("the name of a stream looks like /package.Service/Method")
+	}
+	return nil
 }
 
 // clientStream tells the end that a leader gave to a stream from the end of
