@@ -43,11 +43,12 @@ type sight struct {
 	reports atomic.Uint64 // of watches
 	doubt   chan struct{} // one slot: a watch has failed; nil without a Prober
 	doubted bool          // one has, since the last probe; of look
-	sees    atomic.Uint64 // how often it saw again
+	sees    atomic.Uint64 // how often it saw again, and all watches were tried again for that
 
 	mu     sync.Mutex // guards what follows; taken last
 	since  time.Time  // when the leader turned blind; zero while it sees
 	reason string
+	eager  time.Time // when all watches were last tried again for seeing again
 }
 
 // start begins to look, if the upstream can be probed.
@@ -241,12 +242,19 @@ func (g *sight) see() {
 	}
 	lasted := time.Since(g.since)
 	g.since, g.reason = time.Time{}, ""
-	g.sees.Add(1)
+	eager := time.Since(g.eager) >= upstreamRetryFirst
+	if eager {
+		g.eager = time.Now()
+		g.sees.Add(1)
+	}
 	g.mu.Unlock()
 	if lasted >= time.Second {
 		g.l.log.Info("the upstream is in reach again", "after", lasted.Round(time.Millisecond))
 	}
 	g.tell()
+	if !eager { // watches that report and fail at once make it see time and again
+		return
+	}
 	for _, k := range g.l.allKeys() {
 		k.unpause()
 	}
