@@ -192,7 +192,7 @@ func (c *Client) closed() bool {
 // them to take over.
 // Subscriptions and calls end with [ErrClosed]. Close is idempotent and safe
 // to call from several goroutines; each gets the same error: that of closing
-// the upstream, or of handlers that did not return.
+// the upstream, or of what of its and the handlers' code did not return.
 func (c *Client) Close() error {
 	if c.closing.CompareAndSwap(false, true) {
 		c.driver.Withdraw()

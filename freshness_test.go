@@ -3,6 +3,8 @@ package clusterclient_test
 import (
 	"context"
 	"errors"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +20,8 @@ import (
 
 // scripted is an upstream whose Watch a test writes itself.
 type scripted struct {
-	watch func(ctx context.Context, key string, sink func(leader.Update)) error
+	watch   func(ctx context.Context, key string, sink func(leader.Update)) error
+	closing func() // may be nil
 }
 
 func (s *scripted) open(context.Context) (leader.Upstream, error) { return s, nil }
@@ -27,7 +30,12 @@ func (s *scripted) Watch(ctx context.Context, key string, sink func(leader.Updat
 	return s.watch(ctx, key, sink)
 }
 
-func (s *scripted) Close() error { return nil }
+func (s *scripted) Close() error {
+	if s.closing != nil {
+		s.closing()
+	}
+	return nil
+}
 
 // mustBeStale checks the state of the newest value, without waiting.
 func mustBeStale(t *testing.T, sub *follower.Subscription) follower.Value {
@@ -215,6 +223,36 @@ func TestWatchThatMisbehaves(t *testing.T) {
 				mustBeFresh(t, sub)
 				mustYield(t, mustSubscribe(t, b, "good"), "well")
 				require.Equal(t, 12, tries, "watches started")
+			})
+		})
+	}
+}
+
+// TestWatchesThatReportAndEnd has an upstream that can be read and not be watched:
+// it must not be asked without a pause. Each report makes the leader see again,
+// and each end makes it blind.
+func TestWatchesThatReportAndEnd(t *testing.T) {
+	for _, keys := range []int{1, 2, 20} {
+		t.Run(strconv.Itoa(keys), func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				var tries atomic.Int64
+				up := &scripted{watch: func(ctx context.Context, key string, sink func(leader.Update)) error {
+					if tries.Add(1) > int64(100*60*keys) {
+						<-ctx.Done() // else the bubble's time would stand still
+					}
+					sink(leader.Update{Data: []byte("one")})
+					return errors.New("no permission to watch " + key)
+				}}
+				cluster := clustertest.New(t, nil, clusterclient.WithUpstream(up.open))
+				a := cluster.Start()
+				var sub *follower.Subscription
+				for i := range keys {
+					sub = mustSubscribe(t, a, strconv.Itoa(i))
+				}
+				mustYield(t, sub, "one")
+				time.Sleep(time.Minute)
+				require.Less(t, tries.Load(), int64(10*60*keys), "watches begun in a minute")
+				require.Greater(t, tries.Load(), int64(60*keys), "watches begun in a minute")
 			})
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
+	"github.com/clusterclient/clusterclient/internal/patience"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -67,8 +68,15 @@ func (r *readiness) drop() {
 		return
 	}
 	r.cancel()
-	r.warm.Close()
-	_ = r.warm.Upstream().Close()
+	_ = patience.Close(warmUpstream{r.warm})
+}
+
+// warmUpstream closes an upstream when its watches have ended.
+type warmUpstream struct{ warm *leader.Warm }
+
+func (u warmUpstream) Close() error {
+	u.warm.Close()
+	return u.warm.Upstream().Close()
 }
 
 // upstream returns the upstream that is open, or what open returns.
@@ -178,7 +186,7 @@ func (h *heir) getReady(ctx context.Context, p *clusterclientv1.Prepare) (r *rea
 	warm, err := leader.NewWarm(up, leader.Limits{Message: h.c.opts.limits.Message}, h.c.log.Named("leader"))
 	if err != nil {
 		cancel()
-		_ = up.Close()
+		_ = patience.Close(up)
 		return nil, "", err
 	}
 	r = &readiness{id: p.GetId(), warm: warm, cancel: cancel}

@@ -139,7 +139,10 @@ func TestMethodsThatCannotBeRegistered(t *testing.T) {
 			leader.Handle(r, "m", ok)
 			leader.Handle(r, "m", ok)
 		}},
-		{"empty", "a method has an empty name", func(r *leader.Registry) { leader.Handle(r, "", ok) }},
+		{"empty", `method "": a method needs a name in UTF-8`, func(r *leader.Registry) { leader.Handle(r, "", ok) }},
+		{"not UTF-8", `method "\xff": a method needs a name in UTF-8`, func(r *leader.Registry) { leader.Handle(r, "\xff", ok, leader.Idempotent()) }},
+		{"too long", "the method's name is longer than 4096 bytes", func(r *leader.Registry) { leader.Handle(r, strings.Repeat("m", 4097), ok) }},
+		{"nil option", `method "m": option 1 is nil`, func(r *leader.Registry) { leader.Handle(r, "m", ok, leader.Idempotent(), nil) }},
 		{"nil", `method "m" has no handler`, func(r *leader.Registry) { leader.Handle[int, int](r, "m", nil) }},
 		{"idempotent", `method "m" is configured but not registered`, func(r *leader.Registry) { r.Configure("m", leader.Idempotent()) }},
 		{"service", `service "clusterclient.testproto.v1.EchoService": int is not a `, func(r *leader.Registry) {

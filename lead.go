@@ -12,6 +12,7 @@ import (
 	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/backoff"
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/patience"
 	"github.com/clusterclient/clusterclient/internal/peercred"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	"github.com/clusterclient/clusterclient/leader"
@@ -65,7 +66,7 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	cfg.Records = c.driver.Records()
 	ldr, err := leader.New(cfg, up)
 	if err != nil {
-		_ = up.Close()
+		_ = patience.Close(up)
 		return c.openFailed(srv, err)
 	}
 	defer srv.archive.serve(ldr)()
@@ -230,7 +231,7 @@ func (c *Client) open(ctx context.Context, srv *server, standIn func(error)) (le
 		return up, err
 	}
 	if up != nil { // too late
-		_ = up.Close()
+		_ = patience.Close(up)
 	}
 	c.log.Warn("giving way, the upstream has not opened and another process may reach it", "after", why.after, "error", why.cause)
 	c.term.turnBlind()
@@ -280,8 +281,9 @@ func (c *Client) openOnce(ctx context.Context) (leader.Upstream, error) {
 	}
 	got := make(chan result, 1)
 	go func() {
-		up, err := c.callOpen(ctx)
-		got <- result{up, err}
+		r := result{err: errors.New("the open function called runtime.Goexit")}
+		defer func() { got <- r }()
+		r.up, r.err = c.callOpen(ctx)
 	}()
 	select {
 	case r := <-got:
@@ -293,13 +295,13 @@ func (c *Client) openOnce(ctx context.Context) (leader.Upstream, error) {
 	select {
 	case r := <-got:
 		if r.err == nil {
-			_ = r.up.Close()
+			_ = patience.Close(r.up)
 		}
 	case <-late.C:
 		c.log.Error("the upstream's open function does not return although its context has ended")
 		go func() {
 			if r := <-got; r.err == nil {
-				_ = r.up.Close()
+				_ = patience.Close(r.up)
 			}
 		}()
 	}

@@ -154,6 +154,59 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// TestUpstreamWhoseCloseDoesNotReturn holds that it holds neither Close up for
+// ever nor the next leader.
+func TestUpstreamWhoseCloseDoesNotReturn(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func()
+		wait time.Duration
+		want string
+	}{
+		{"blocks", func() { time.Sleep(time.Minute) }, 5 * time.Second, "close upstream: it has not returned after 5s"},
+		{"ends its goroutine", runtime.Goexit, 0, "close upstream: it called runtime.Goexit"},
+		{"panics", func() { panic("out of luck") }, 0, "close upstream: panicked: out of luck"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				defer time.Sleep(2 * time.Minute) // a bubble has to outlive its goroutines
+				a := cluster.Start(clusterclient.WithUpstream((&scripted{closing: test.end}).open))
+				b := cluster.Start()
+				began := time.Now()
+				err := a.Close()
+				require.EqualError(t, err, test.want)
+				require.Equal(t, test.wait, time.Since(began).Truncate(time.Second), "time that Close took")
+				require.Equal(t, err, a.Close(), "Close again")
+				mustBecome(t, b, clusterclient.RoleLeader)
+			})
+		})
+	}
+}
+
+// TestSpareUpstreamWhoseCloseFails has a follower make ready to lead, in vain.
+func TestSpareUpstreamWhoseCloseFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		a := cluster.Start()
+		opened := make(chan struct{}, 10)
+		b := cluster.Start(clusterclient.WithUpstream(func(ctx context.Context) (leader.Upstream, error) {
+			opened <- struct{}{}
+			return &scripted{
+				watch:   func(ctx context.Context, _ string, _ func(leader.Update)) error { <-ctx.Done(); return nil },
+				closing: func() { panic("out of luck") },
+			}, nil
+		}))
+		mustSubscribe(t, b, "k") // which the upstream of b never reports
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, a.Resign(ctx), context.DeadlineExceeded)
+		require.Len(t, opened, 1)
+		synctest.Wait()
+		require.Equal(t, clusterclient.RoleLeader, a.Role())
+		require.Equal(t, clusterclient.RoleFollower, b.Role())
+	})
+}
+
 // A value that came before Close and was not looked at is not yielded after.
 func TestNextAfterClose(t *testing.T) {
 	eachRole(t, func(t *testing.T, e *env) {
@@ -194,9 +247,11 @@ func TestCloseLetsCallsFinish(t *testing.T) {
 		name        string
 		takes, wait time.Duration
 		want        string // of the error of Close
+		gone        bool   // the caller, before that
 	}{
 		{name: "quick", takes: 2 * time.Second, wait: 2 * time.Second},
 		{name: "endless", takes: time.Hour, wait: 10 * time.Second, want: `handlers of ["work"] have not returned`},
+		{name: "endless, its caller gone", takes: time.Hour, wait: 10 * time.Second, want: `handlers of ["work"] have not returned`, gone: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
@@ -212,6 +267,10 @@ func TestCloseLetsCallsFinish(t *testing.T) {
 				worked := make(chan error, 1)
 				go func() { worked <- b.Invoke(t.Context(), "work", []byte("now"), nil) }()
 				synctest.Wait()
+				if test.gone {
+					b.Kill()
+					synctest.Wait()
+				}
 				began := time.Now()
 				err := a.Close()
 				require.Equal(t, test.wait, time.Since(began), "time that Close took")
@@ -221,7 +280,7 @@ func TestCloseLetsCallsFinish(t *testing.T) {
 				} else {
 					require.ErrorContains(t, err, test.want)
 					require.Equal(t, err, a.Close(), "Close again")
-					require.ErrorIs(t, <-worked, clusterclient.ErrOutcomeUnknown)
+					require.Error(t, <-worked)
 				}
 				require.Zero(t, up.Connections())
 			})

@@ -72,7 +72,7 @@ type Leader struct {
 	ending   map[string]*key     // those that are gone, whose watches have not ended
 	sessions map[string]*session // by session id
 	running  int                 // calls and streams
-	loose    map[*call]struct{}  // those that no session ends: streams and oneway calls
+	loose    map[*call]struct{}  // those of no session: streams, oneway calls, and what goes on when its session has ended
 	leaving  bool
 	closed   bool
 	drained  chan struct{} // closed when leaving and nothing runs

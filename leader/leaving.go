@@ -8,11 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/patience"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
-
-// patience is how long Close waits for user code after it was told to end.
-const patience = 5 * time.Second
 
 // errLeaving ends everything a leader runs.
 var errLeaving = errors.New("the leader is leaving")
@@ -128,19 +126,20 @@ func (l *Leader) stop() error {
 	return l.await()
 }
 
-func (l *Leader) closeUpstream() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("close upstream: panicked: %v", p)
-		}
-	}()
+func (l *Leader) closeUpstream() error {
 	if l.up == nil {
 		return nil
 	}
-	if err := l.up.Close(); err != nil {
-		return fmt.Errorf("close upstream: %w", err)
+	return patience.Close(l.up)
+}
+
+// outlive keeps in sight those calls of a session which has ended that go on.
+func (l *Leader) outlive(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range s.appendCalls(nil) {
+		l.loose[c] = struct{}{}
 	}
-	return nil
 }
 
 // callsLocked returns what runs now, calls and streams.
@@ -155,20 +154,20 @@ func (l *Leader) callsLocked() []*call {
 // Wait returns when the last session has ended.
 func (l *Leader) Wait() { l.links.Wait() }
 
-// await waits for all goroutines, with patience.
+// await waits for all goroutines, though not for ever.
 func (l *Leader) await() error {
 	done := make(chan struct{})
 	go func() {
 		l.work.Wait()
 		close(done)
 	}()
-	late := time.NewTimer(patience)
+	late := time.NewTimer(patience.Most)
 	defer late.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-late.C:
-		return fmt.Errorf("leader: %v after the end: %v", patience, l.stillRunning())
+		return fmt.Errorf("leader: %v after the end: %v", patience.Most, l.stillRunning())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/typed"
+	"github.com/clusterclient/clusterclient/internal/wire"
 )
 
 // A Registry is the list of methods that the processes of a cluster may
@@ -92,8 +93,10 @@ func Idempotent() MethodOption {
 // longer, another goroutine goes on with those behind it, within a
 // millisecond.
 //
-// An empty name and a name registered twice are reported when the leadership
-// starts: Create fails with an error that is ErrInvalid.
+// What cannot be called is reported when the leadership starts: Create fails
+// with an error that is ErrInvalid. That is a name registered twice, or one that
+// is empty, not UTF-8 or longer than 4096 bytes, and a handler or option that is
+// nil.
 func Handle[Req, Resp any](r *Registry, name string, fn func(context.Context, Req) (Resp, error), opts ...MethodOption) {
 	if fn == nil {
 		r.fail("method %q has no handler", name)
@@ -148,9 +151,7 @@ func (r *Registry) Configure(name string, opts ...MethodOption) {
 		r.fail("method %q is configured but not registered", name)
 		return
 	}
-	for _, opt := range opts {
-		opt(m)
-	}
+	r.apply(m, opts)
 }
 
 // Unary returns the names of the methods registered so far, without those that
@@ -161,15 +162,23 @@ func (r *Registry) add(m *method, opts ...MethodOption) {
 	if r.taken(m.name) {
 		return
 	}
-	for _, opt := range opts {
-		opt(m)
-	}
+	r.apply(m, opts)
 	r.unary[m.name] = m
 }
 
+func (r *Registry) apply(m *method, opts []MethodOption) {
+	for i, opt := range opts {
+		if opt == nil {
+			r.fail("method %q: option %d is nil", m.name, i)
+			return
+		}
+		opt(m)
+	}
+}
+
 func (r *Registry) taken(name string) bool {
-	if name == "" {
-		r.fail("a method has an empty name")
+	if err := wire.CheckMethod(name); err != nil {
+		r.fail("method %.64q: %w", name, err)
 		return true
 	}
 	if r.unary[name] != nil || r.streams[name] != nil {

@@ -133,6 +133,7 @@ func (s *session) end(err error) {
 			c.cancel()
 		}
 	}
+	s.l.outlive(s)
 	for _, sb := range subs {
 		sb.key.leave(sb)
 	}

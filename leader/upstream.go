@@ -27,7 +27,8 @@ type Upstream interface {
 	// Close releases the connection. It is called once, when the leadership
 	// ends, after every Watch has been told to end. It must leave
 	// registrations alone, since the next leader adopts them; one that has
-	// to go is withdrawn by Deregister before.
+	// to go is withdrawn by Deregister before. The next leader waits for it
+	// for 5 s at most.
 	Close() error
 }
 
