@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +95,32 @@ func TestAllocsPerDelivery(t *testing.T) {
 		next()
 	})
 	require.LessOrEqual(t, got, float64(allocsPerDelivery))
+}
+
+// ReuseData spares a piece of memory for each value.
+func TestAllocsOfReusedData(t *testing.T) {
+	_, follows, up := overLoopback(t)
+	const size, deliveries = 10_000, 200
+	values := [2]string{strings.Repeat("0", size), strings.Repeat("1", size)}
+	measure := func(key string, opts ...follower.SubscribeOption) uint64 {
+		sub, err := follows.Subscribe(t.Context(), key, opts...)
+		require.NoError(t, err)
+		var before, after runtime.MemStats
+		for i := range deliveries {
+			if i == deliveries/10 { // it has what it will use again
+				runtime.ReadMemStats(&before)
+			}
+			up.Set(key, values[i%2])
+			for v := (follower.Value{}); string(v.Data) != values[i%2]; {
+				v, err = sub.Next(t.Context())
+				require.NoError(t, err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	plain, reused := measure("plain"), measure("reused", follower.ReuseData())
+	require.Less(t, reused+size*deliveries*8/10, plain, "bytes allocated for %d values of %d bytes", deliveries*9/10, size)
 }
 
 func TestAllocsPerKey(t *testing.T) {

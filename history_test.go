@@ -1,6 +1,7 @@
 package clusterclient_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"iter"
@@ -80,6 +81,7 @@ type reader struct {
 	node *clustertest.Node
 	key  string
 	rest time.Duration // between two values, at most
+	lent bool          // data is valid until the next value only
 	over bool          // closed, or its process has ended
 	done chan struct{}
 
@@ -280,20 +282,22 @@ func (h *history) stall(stalled bool) {
 
 // observe has one more subscription of the node read.
 func (h *history) observe(n *clustertest.Node, key string) {
-	r := h.newReader(n, key, make(chan struct{}))
-	sub := mustSubscribe(h.t, n, key, h.options()...)
+	opts, lent := h.options()
+	r := h.newReader(n, key, lent, make(chan struct{}))
+	sub := mustSubscribe(h.t, n, key, opts...)
 	r.value, r.close = sub.Value, func() { _ = sub.Close() }
 	h.readers = append(h.readers, r)
-	go read(sub.Values(h.ctx), h.pauses(), map[string]*reader{key: r}, r.done)
+	go h.read(sub.Values(h.ctx), h.pauses(), map[string]*reader{key: r}, r.done)
 }
 
 // observeAll has one goroutine read all keys.
 func (h *history) observeAll(n *clustertest.Node) {
 	done, of := make(chan struct{}), make(map[string]*reader)
+	opts, lent := h.options()
 	for _, key := range slices.Sorted(maps.Keys(h.reports)) {
-		of[key] = h.newReader(n, key, done)
+		of[key] = h.newReader(n, key, lent, done)
 	}
-	subs, err := n.SubscribeAll(h.t.Context(), slices.Collect(maps.Keys(of)), h.options()...)
+	subs, err := n.SubscribeAll(h.t.Context(), slices.Collect(maps.Keys(of)), opts...)
 	require.NoError(h.t, err)
 	for key, r := range of {
 		r.value, r.close = func() (follower.Value, bool) { return subs.Value(key) }, func() { subs.Remove(key) }
@@ -301,11 +305,11 @@ func (h *history) observeAll(n *clustertest.Node) {
 	for _, key := range slices.Sorted(maps.Keys(of)) {
 		h.readers = append(h.readers, of[key])
 	}
-	go read(subs.Values(h.ctx), h.pauses(), of, done)
+	go h.read(subs.Values(h.ctx), h.pauses(), of, done)
 }
 
-func (h *history) newReader(n *clustertest.Node, key string, done chan struct{}) *reader {
-	r := &reader{node: n, key: key, done: done}
+func (h *history) newReader(n *clustertest.Node, key string, lent bool, done chan struct{}) *reader {
+	r := &reader{node: n, key: key, lent: lent, done: done}
 	for _, other := range h.readers {
 		if v, ok := other.value(); ok && other.node == n && other.key == key && !other.over {
 			r.known = v.Revision
@@ -317,27 +321,37 @@ func (h *history) newReader(n *clustertest.Node, key string, done chan struct{})
 	return r
 }
 
-func (h *history) options() []follower.SubscribeOption {
+// options says whether they make data be lent.
+func (h *history) options() (opts []follower.SubscribeOption, lent bool) {
 	if h.r.IntN(3) == 0 {
-		return []follower.SubscribeOption{follower.WithStates()}
+		opts = append(opts, follower.WithStates())
 	}
-	return nil
+	if lent = h.r.IntN(2) == 0; lent {
+		opts = append(opts, follower.ReuseData())
+	}
+	return opts, lent
 }
 
 func (h *history) pauses() *rand.Rand { return rand.New(rand.NewPCG(h.r.Uint64(), 0)) }
 
 // read gives each value to the reader of its key, which are all of one
 // goroutine.
-func read(values iter.Seq2[follower.Value, error], pauses *rand.Rand, of map[string]*reader, done chan struct{}) {
+func (h *history) read(values iter.Seq2[follower.Value, error], pauses *rand.Rand, of map[string]*reader, done chan struct{}) {
 	defer close(done)
 	for v, err := range values {
 		if err != nil {
 			return
 		}
-		r := of[v.Key]
+		r, lent := of[v.Key], v.Data
+		if r.lent {
+			v.Data = bytes.Clone(lent)
+		}
 		r.values = append(r.values, v)
 		if r.rest > 0 {
 			time.Sleep(time.Duration(pauses.Int64N(int64(r.rest))))
+		}
+		if !bytes.Equal(v.Data, lent) {
+			h.t.Errorf("the data of %q became %q while it was being read", v.Data, lent)
 		}
 	}
 }

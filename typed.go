@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 
 	"github.com/clusterclient/clusterclient/codec"
 	"github.com/clusterclient/clusterclient/follower"
@@ -26,7 +27,7 @@ import (
 func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.SubscribeOption) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		sub, err := c.Subscribe(ctx, key, opts...)
+		sub, err := c.Subscribe(ctx, key, append(slices.Clip(opts), follower.ReuseData())...)
 		if err != nil {
 			yield(zero, err)
 			return

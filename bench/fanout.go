@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/internal/rawio"
 )
 
@@ -41,13 +42,15 @@ type fanPeer interface {
 // Names of peers. The gRPC stream encodes for each subscriber, and has one
 // reader anyhow.
 const (
-	grpcStream    = "grpc-go stream"
-	oursOneReader = "clusterclient, one reader"
-	natsOneReader = "NATS, one reader"
+	grpcStream          = "grpc-go stream"
+	oursReusing         = "clusterclient, memory reused"
+	oursOneReader       = "clusterclient, one reader"
+	oursOneReaderReuses = "clusterclient, one reader, memory reused"
+	natsOneReader       = "NATS, one reader"
 )
 
 // fanPeers are in the order in which they take turns.
-var fanPeers = []string{ours, oursOneReader, natsPeer, natsOneReader, grpcStream}
+var fanPeers = []string{ours, oursReusing, oursOneReader, oursOneReaderReuses, natsPeer, natsOneReader, grpcStream}
 
 func fanPeerNamed(name string) (fanPeer, error) {
 	switch name {
@@ -55,6 +58,10 @@ func fanPeerNamed(name string) (fanPeer, error) {
 		return clusterFan{}, nil
 	case oursOneReader:
 		return clusterFan{oneReader: true}, nil
+	case oursReusing:
+		return clusterFan{opts: []follower.SubscribeOption{follower.ReuseData()}}, nil
+	case oursOneReaderReuses:
+		return clusterFan{oneReader: true, opts: []follower.SubscribeOption{follower.ReuseData()}}, nil
 	case natsPeer:
 		return natsFan{}, nil
 	case natsOneReader:

@@ -8,12 +8,16 @@ import (
 	"sync"
 
 	"github.com/clusterclient/clusterclient"
+	"github.com/clusterclient/clusterclient/follower"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
 // clusterFan is the library: a subscription, and a goroutine in its Next, for
 // each key, or one reader of all keys.
-type clusterFan struct{ oneReader bool }
+type clusterFan struct {
+	oneReader bool
+	opts      []follower.SubscribeOption
+}
 
 func (clusterFan) source(_ string, keys int) (string, func(int, []byte) error, func() error, error) {
 	up := &fanUpstream{sinks: make([]func(leader.Update), keys)}
@@ -30,14 +34,14 @@ func (f clusterFan) subscribe(address string, keys int, got func([]byte)) (func(
 		return nil, err
 	}
 	if f.oneReader {
-		if err := subscribeAll(c, keys, got); err != nil {
+		if err := subscribeAll(c, keys, got, f.opts...); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 		return c.Close, nil
 	}
 	ready := make(chan error, keys)
 	for k := range keys {
-		go func() { ready <- subscribeKey(c, k, got, ready) }()
+		go func() { ready <- subscribeKey(c, k, got, ready, f.opts...) }()
 	}
 	for range keys {
 		if err := <-ready; err != nil {
@@ -48,12 +52,12 @@ func (f clusterFan) subscribe(address string, keys int, got func([]byte)) (func(
 }
 
 // subscribeAll returns with all first values, and reads on until c is closed.
-func subscribeAll(c *clusterclient.Client, keys int, got func([]byte)) error {
+func subscribeAll(c *clusterclient.Client, keys int, got func([]byte), opts ...follower.SubscribeOption) error {
 	names := make([]string, keys)
 	for k := range names {
 		names[k] = strconv.Itoa(k)
 	}
-	all, err := c.SubscribeAll(context.Background(), names)
+	all, err := c.SubscribeAll(context.Background(), names, opts...)
 	if err != nil {
 		return err
 	}
@@ -73,8 +77,8 @@ func subscribeAll(c *clusterclient.Client, keys int, got func([]byte)) error {
 }
 
 // subscribeKey is ready with the first value, and reads on until c is closed.
-func subscribeKey(c *clusterclient.Client, key int, got func([]byte), ready chan<- error) error {
-	s, err := c.Subscribe(context.Background(), strconv.Itoa(key))
+func subscribeKey(c *clusterclient.Client, key int, got func([]byte), ready chan<- error, opts ...follower.SubscribeOption) error {
+	s, err := c.Subscribe(context.Background(), strconv.Itoa(key), opts...)
 	if err != nil {
 		return err
 	}

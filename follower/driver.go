@@ -227,7 +227,8 @@ func (d *Driver) Stats() Stats {
 	for _, k := range f.keys {
 		k.mu.Lock()
 		st.Subscriptions += k.subscriptionsLocked()
-		if v := k.valueLocked(); v.Stale {
+		var v Value
+		if k.showLocked(&v); v.Stale {
 			st.StaleKeys++
 			if st.OldestStale.IsZero() || v.Since.Before(st.OldestStale) {
 				st.OldestStale = v.Since

@@ -83,6 +83,7 @@ func (s *Subscription) sameLocked(v *Value) bool {
 
 // noteLocked notes that v is yielded, as far as somebody will ask.
 func (s *Subscription) noteLocked(v *Value) {
+	s.borrowLocked()
 	s.yielded, s.refused, s.serial = true, false, s.key.serial
 	s.data, s.version, s.deleted, s.revision = v.Data, v.Version, v.Deleted, v.Revision
 	if s.opts.states {

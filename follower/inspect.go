@@ -44,7 +44,8 @@ func (k *key) infoLocked() *inspect.Value {
 	if !k.has {
 		return &inspect.Value{State: inspect.Unknown, Reason: k.troubleLocked().Error()}
 	}
-	v := k.valueLocked()
+	var v Value
+	k.showLocked(&v)
 	i := &inspect.Value{
 		State: inspect.Fresh, Since: v.Since, Version: v.Version, Deleted: v.Deleted, Bytes: len(v.Data),
 		Revision: inspect.Revision{Term: v.Revision.Term, Seq: v.Revision.Seq},

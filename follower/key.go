@@ -27,6 +27,7 @@ type key struct {
 	told    *link         // the link on which value was last confirmed
 	toldIn  uint64        // sight.lost of that link then
 	value   held
+	spare   []byte // for the next value, see lending
 	content uint64 // hash of value
 	counted uint64 // what the key counts in link.held; 0 once it is dropped
 	rare    *rare  // what few keys have; nil until this one has
@@ -115,6 +116,7 @@ func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
 		more = len(r.joins) > 0
 	}
 	has, v := k.has, k.value.valueOf(k.name)
+	k.lendLocked()
 	k.mu.Unlock()
 	if has {
 		s.Known = v.mark() // which may take a while
@@ -149,7 +151,8 @@ func (k *key) take(l *link, v *wire.Value) {
 	if !same {
 		k.keepLocked(v.Deleted || v.Equal(nil))
 		k.serial++
-		h.data, h.version, h.deleted = v.Data(), string(v.Version), v.Deleted
+		k.storeLocked(v)
+		h.version, h.deleted = string(v.Version), v.Deleted
 		k.content = wire.Content(h.version, h.deleted, h.data)
 	}
 	k.has, k.told, k.toldIn = true, l, l.sight.Load().lost
@@ -196,14 +199,16 @@ func (k *key) wakeLocked() {
 	}
 }
 
-// valueLocked returns the newest value as it is to be seen now.
+// valueLocked returns the newest value as it is to be seen now. It may be kept.
 func (k *key) valueLocked() (v Value) {
+	k.lendLocked()
 	k.showLocked(&v)
 	return v
 }
 
 // showLocked sets v to the newest value as it is to be seen now: stale, too,
-// when its leader is gone, silent or another one.
+// when its leader is gone, silent or another one. It is not to be kept beyond the
+// mutex.
 func (k *key) showLocked(v *Value) {
 	*v = k.value.valueOf(k.name)
 	st := k.f.state.Load()
@@ -245,6 +250,7 @@ func (k *key) keepLocked(empty bool) {
 	case !empty || k.rare.keepers == 0:
 		k.rare.kept = nil
 	case k.has && !k.value.isEmpty():
+		k.lendLocked()
 		kept := k.value
 		k.rare.kept, k.rare.emptied = &kept, time.Now()
 	}

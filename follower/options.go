@@ -21,6 +21,7 @@ type subscribeOptions struct {
 	maxStale time.Duration
 	validate func(Value) error
 	keep     time.Duration
+	reuse    bool  // has an effect
 	invalid  error // what is wrong with an option
 }
 
@@ -110,6 +111,7 @@ func (o *subscribeOptions) apply(opts []SubscribeOption) error {
 		}
 		opt(o)
 	}
+	o.reuse = o.reuse && o.validate == nil && o.keep == 0 && !o.hasGroup
 	switch {
 	case o.invalid != nil:
 		return o.invalid

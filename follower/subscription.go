@@ -28,6 +28,7 @@ type Subscription struct {
 	refused    bool // ErrStale was the last thing said
 	unserved   bool // it was said that the leader does not serve the key
 	inInbox    bool // of the set, whose mutex guards it
+	owns       bool // nobody else reads data; see lending
 	deleted    bool // as are data, version and revision, what was yielded last
 	data       []byte
 	version    string
@@ -156,6 +157,7 @@ func (s *Subscription) join(ctx context.Context) error {
 func (s *Subscription) Value() (Value, bool) {
 	s.lockJudged()
 	defer s.key.mu.Unlock()
+	s.key.lendLocked()
 	var v Value
 	has, _ := s.viewLocked(&v)
 	return v, has

@@ -20,7 +20,8 @@ type Value struct {
 	Key string
 
 	// Data is the value. It is shared with every other reader of the key in
-	// this process and must not be modified. Empty when Deleted.
+	// this process and must not be modified. It may be kept, unless the
+	// subscription has [ReuseData]. Empty when Deleted.
 	Data []byte
 
 	// Revision grows with every value that a subscription yields, across

@@ -55,6 +55,14 @@ func (v *Value) Data() []byte {
 	return bytes.Clone(v.data)
 }
 
+// DataIn returns the data, to be kept, in room if that is of about its size.
+func (v *Value) DataIn(room []byte) []byte {
+	if n := len(v.data); v.alone || n == 0 || cap(room) < n || cap(room)/2 > n {
+		return v.Data()
+	}
+	return append(room[:0], v.data...)
+}
+
 // Equal reports whether the data is that.
 func (v *Value) Equal(data []byte) bool { return large.Equal(v.data, data) }
 
