@@ -53,7 +53,7 @@ func explained(e inspect.Explanation) error {
 // chain prints the way from the upstream down.
 func (a *app) chain(e inspect.Explanation) {
 	now := e.At
-	a.print("%s of %s\n", a.style.set(e.Key, bold), e.Name)
+	a.print("%s of %s\n", a.style.set(printable(e.Key), bold), e.Name)
 	if e.Trouble != "" {
 		return
 	}

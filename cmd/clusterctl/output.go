@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -59,8 +60,9 @@ func (a *app) table(heading []string, rows [][]cell) {
 	rows = append([][]cell{head}, rows...)
 	widths := make([]int, len(heading))
 	for _, row := range rows {
-		for i, f := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(f.text))
+		for i := range row {
+			row[i].text = printable(row[i].text)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
 		}
 	}
 	for _, row := range rows {
@@ -73,6 +75,17 @@ func (a *app) table(heading []string, rows [][]cell) {
 		}
 		a.print("%s\n", strings.TrimRight(line.String(), " "))
 	}
+}
+
+// printable replaces what a terminal would take for an order, such as a line feed
+// or an escape in a key.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
 }
 
 // document prints v as indented JSON.
