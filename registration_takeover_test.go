@@ -299,3 +299,36 @@ func TestRegistrationHasWitnesses(t *testing.T) {
 		stopped.Thaw()
 	})
 }
+
+// TestTakeoverComesBeforeRegistrations has a leader die that many registered
+// with. They are announced to the next one when everybody is served again.
+func TestTakeoverComesBeforeRegistrations(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "one")
+		first := cluster.Start()
+		nodes := []*clustertest.Node{cluster.Start(), cluster.Start(), cluster.Start(followerOnly)}
+		for i, n := range nodes {
+			mustRegister(t, n.Client, strconv.Itoa(i), "1")
+			mustYield(t, mustSubscribe(t, n, "k"), "one")
+		}
+		changed := nodes[2]
+		r := mustRegister(t, changed.Client, "changed", "1")
+		time.Sleep(time.Second)
+		told := len(up.RegistrationHistory())
+
+		first.Kill()
+		time.Sleep(40 * time.Millisecond)
+		for _, n := range nodes {
+			v, err := n.Get(t.Context(), "k")
+			require.NoError(t, err)
+			require.False(t, v.Stale)
+			require.EqualValues(t, 2, v.Revision.Term)
+		}
+		require.Len(t, up.RegistrationHistory(), told, "what the upstream was told before")
+		require.NoError(t, r.Update(t.Context(), []byte("2")), "what the program asks for does not wait")
+		require.Equal(t, "2", registered(up)["changed"])
+		time.Sleep(100 * time.Millisecond)
+		require.Len(t, up.RegistrationHistory(), told+1+len(nodes), "each of the others once")
+		require.Equal(t, map[string]string{"0": "1", "1": "1", "2": "1", "changed": "2"}, registered(up))
+	})
+}

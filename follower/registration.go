@@ -16,6 +16,11 @@ import (
 const (
 	replayFirst   = 500 * time.Millisecond
 	replayLongest = 30 * time.Second
+
+	// replayAfter is how long a new leader is left alone before registrations
+	// are announced to it: what processes wait for comes first. It is part of
+	// the time for which a registration may be absent.
+	replayAfter = 50 * time.Millisecond
 )
 
 // A Registration is something this process announces upstream. It lasts until
@@ -197,8 +202,29 @@ func (f *Follower) listRegistrationsLocked(l *link) {
 	}}, nil)
 }
 
-// replayLocked announces every registration on a new link.
+// replayLocked announces every registration on a new link, in a while.
 func (f *Follower) replayLocked(l *link) {
+	if len(f.regs) == 0 {
+		return
+	}
+	f.wg.Go(func() {
+		soon := time.NewTimer(replayAfter)
+		defer soon.Stop()
+		select {
+		case <-soon.C:
+			f.replay(l)
+		case <-l.ctx.Done():
+		}
+	})
+}
+
+// replay announces every registration on a link, unless there is another one.
+func (f *Follower) replay(l *link) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state.Load().link != l || f.closed {
+		return
+	}
 	for _, r := range f.regs {
 		f.wg.Go(func() { r.replay(l) })
 	}

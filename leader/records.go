@@ -1,16 +1,47 @@
 package leader
 
 import (
+	"time"
+
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// introduce tells a candidate that has just joined of every registration.
+// introduceAfter is how old a leadership is before candidates are told of the
+// registrations of the one before, which they know from that. Until then they
+// come all at once, and wait for other things.
+const introduceAfter = 50 * time.Millisecond
+
+// open lets candidates that join be told of the registrations: those of the
+// leadership before, which are inherited, in a while.
+func (rs *registrations) open(inherited bool) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if !inherited {
+		rs.opened = true
+		return
+	}
+	rs.soon = time.AfterFunc(introduceAfter, func() {
+		rs.mu.Lock()
+		rs.opened = true
+		rs.mu.Unlock()
+		for _, s := range rs.l.allSessions() {
+			rs.introduce(s)
+		}
+	})
+}
+
+// introduce tells a candidate that has joined of every registration, unless all
+// candidates are told later.
 func (rs *registrations) introduce(s *session) {
 	if !s.candidate {
 		return
 	}
 	rs.mu.Lock()
+	if !rs.opened {
+		rs.mu.Unlock()
+		return
+	}
 	all := make([]*registration, 0, len(rs.byID))
 	for _, r := range rs.byID {
 		if r.counts() {

@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"sync"
@@ -38,6 +39,8 @@ type registrations struct {
 	since  map[string]time.Time   // when those were last there
 	over   bool
 	began  time.Time
+	opened bool        // who joins is told of all of them at once
+	soon   *time.Timer // until then; nil without any
 
 	complained bool // that there are too many
 
@@ -72,6 +75,7 @@ func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations
 		rs.keepLocked(id, r) // nobody else has it yet
 		rs.startGrace(id.owner)
 	}
+	rs.open(len(known) > 0)
 	return rs
 }
 
@@ -205,10 +209,11 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 		return err
 	}
 	rs.mu.Lock()
+	known := first || r.counts() && r.reg.Key == reg.Key && bytes.Equal(r.reg.Data, reg.Data)
 	rs.replaceLocked(regID{reg.Owner.Instance, reg.ID}, r, reg)
 	r.stored, r.heir = true, false
 	rs.mu.Unlock()
-	if !first {
+	if !known { // as it is now, to all, if only by the leader before
 		rs.tellAll(r)
 	}
 	return nil
@@ -300,6 +305,9 @@ func (rs *registrations) stop() {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	rs.over = true
+	if rs.soon != nil {
+		rs.soon.Stop()
+	}
 	for _, t := range rs.absent {
 		t.Stop()
 	}
