@@ -259,6 +259,46 @@ func TestFollowersSpreadTheirConnections(t *testing.T) {
 	}
 }
 
+// TestTakeoverServesTheLastKnownValuesAsStaleMeanwhile has an upstream that says
+// nothing to the next leader for a while. Followers have the last known value
+// until it does, and so do those who come and know nothing: the leader has it
+// from its own process.
+func TestTakeoverServesTheLastKnownValuesAsStaleMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "one")
+		first, next := cluster.Start(), cluster.Start()
+		there := cluster.Start(followerOnly)
+		subs := subscribeAll(t, next, "k")
+		subs = append(subs, subscribeAll(t, there, "k")...)
+		for _, sub := range subs {
+			mustYield(t, sub, "one")
+		}
+		up.Hang(true)
+		first.Kill()
+		mustBecome(t, next, clusterclient.RoleLeader)
+		mustBecome(t, there, clusterclient.RoleFollower)
+		newcomer := cluster.Start(followerOnly)
+		subs = append(subs, mustSubscribe(t, newcomer, "k"))
+		require.True(t, mustYield(t, subs[2], "one").Stale, "what a newcomer yields")
+		for i, n := range []*clustertest.Node{next, there, newcomer} {
+			v, err := n.Get(t.Context(), "k")
+			require.NoError(t, err)
+			require.Equal(t, "one", string(v.Data))
+			require.True(t, v.Stale, "what Get returns")
+			mustBeStale(t, subs[i])
+		}
+
+		up.Hang(false)
+		for i, n := range []*clustertest.Node{next, there, newcomer} {
+			mustStayQuiet(t, subs[i]) // it is the same value
+			require.Greater(t, mustBeFresh(t, subs[i]).Revision.Term, uint64(1))
+			v, err := n.Get(t.Context(), "k")
+			require.NoError(t, err)
+			require.False(t, v.Stale, "what Get returns when the upstream vouches")
+		}
+	})
+}
+
 // TestTakeoverWithoutTheUpstreamIsOneWarning has many keys, a leader that dies,
 // and an upstream that is gone when the next one asks it for them.
 func TestTakeoverWithoutTheUpstreamIsOneWarning(t *testing.T) {
