@@ -42,6 +42,9 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 		err = errors.New("the connection has ended: " + st.Message())
 	}
 	c.status.ending(err)
+	if following.Err() != nil {
+		c.spare.forget()
+	}
 	end(nil)
 	observing.Wait()
 	h.ready.drop()

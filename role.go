@@ -131,7 +131,7 @@ func (c *Client) isReady() {
 // takeRole makes one attempt to lead or to follow, and returns when the term,
 // if that came of it, is over.
 func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *stranger) error {
-	led := c.led()
+	led, replaced := c.led()
 	if address, ok := c.elsewhere(led); ok {
 		if a, err := c.ask(ctx, address); err == nil && a.welcome != nil {
 			return c.accept(ctx, a, retry, suspect)
@@ -140,12 +140,14 @@ func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *
 		}
 	}
 	c.lookAgain(ctx)
-	lis, err := c.bind(ctx, led)
-	if err != nil {
-		return err
-	}
-	if lis != nil {
-		return c.leadAt(ctx, &mandate{term: c.term.next(), lis: lis, owner: true}, retry, suspect)
+	if !replaced { // else the port is taken
+		lis, err := c.bind(ctx, led)
+		if err != nil {
+			return err
+		}
+		if lis != nil {
+			return c.leadAt(ctx, &mandate{term: c.term.next(), lis: lis, owner: true}, retry, suspect)
+		}
 	}
 	c.spread(ctx)
 	a, err := c.ask(ctx, c.address)

@@ -39,19 +39,27 @@ func (c *Client) makeSpare() {
 }
 
 // led returns what the lease says, as far as it matters to one who has just
-// lost a leader at the port: as long as nobody else has begun to lead, that has
-// been read already.
-func (c *Client) led() lease.Record {
+// lost a leader at the port, which has been read already: who that was, and
+// whether somebody has replaced it, who then has the port.
+func (c *Client) led() (r lease.Record, replaced bool) {
 	c.spare.mu.Lock()
-	r := c.spare.led
+	r = c.spare.led
 	c.spare.led = lease.Record{}
 	c.spare.mu.Unlock()
 	_, leader, lost := c.term.known()
-	if lost && r.Instance == hex.EncodeToString(leader) && !c.lease.Followed(r) {
-		return r
+	if lost && r.Instance == hex.EncodeToString(leader) {
+		return r, c.lease.Followed(r)
 	}
 	r, _ = c.lease.Read() // the zero Record without a lease
-	return r
+	return r, false
+}
+
+// forget forgets what the lease said. A leader that was given up may be there
+// still, and have the port.
+func (s *spare) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.led = lease.Record{}
 }
 
 // makeReady makes a connection that waits for what it is to run over, unless

@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// closeAfter is how long a connection without streams is kept once its link has
+// ended: closing it is nothing that anybody waits for, and there is another link
+// to be made.
+const closeAfter = 50 * time.Millisecond
+
 // lingerLongest is how long the connection to a leader that has left in good
 // order stays open for streams. The leader itself closes it before that, when
 // it has nothing to send any more.
@@ -39,15 +44,13 @@ func (s *streams) end() {
 // endWith makes the end of the last stream call closeConn.
 func (s *streams) endWith(closeConn func()) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ending = closeConn
-	quiet := s.open == 0
-	if !quiet {
-		s.late = time.AfterFunc(lingerLongest, s.finish)
+	most := lingerLongest
+	if s.open == 0 {
+		most = closeAfter
 	}
-	s.mu.Unlock()
-	if quiet {
-		s.finish()
-	}
+	s.late = time.AfterFunc(most, s.finish)
 }
 
 // finish closes the connection if the link has ended and that has not been
