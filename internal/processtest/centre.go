@@ -3,6 +3,7 @@ package processtest
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -27,6 +28,12 @@ type centreMessage struct {
 	Err     string `json:"err,omitempty"`
 }
 
+// changes reports whether the request is for something that only who leads may
+// do.
+func (m centreMessage) changes() bool {
+	return m.Op == "publish" || m.Op == "register" || m.Op == "deregister"
+}
+
 // A Centre is a config centre behind a real TCP port: what it counts is what a
 // server sees of a cluster. The board it was made with guards its fields, and
 // is told of each change.
@@ -47,6 +54,7 @@ type Centre struct {
 	held    bool   // nobody's open is answered
 	openErr string // everybody's open fails with this
 	present map[announceID]centreMessage
+	herald  string // the key that has a new value whenever somebody opens the centre; "" for none
 }
 
 type announceID struct {
@@ -184,6 +192,9 @@ func (cc *centreConn) handle(m centreMessage) {
 	case "open":
 		cc.pid, _ = strconv.Atoi(m.Owner)
 		cc.tell(m)
+		if c.herald != "" {
+			c.set(c.herald, fmt.Sprintf("opened %d", cc.n))
+		}
 		cc.opening = &m
 		cc.answerOpen()
 	case "watch":

@@ -83,8 +83,8 @@ func (c *centreClient) receive() {
 }
 
 func (c *centreClient) write(m centreMessage) error {
-	if c.term != nil {
-		m.Term = c.term()
+	if c.term != nil && m.changes() {
+		m.Term = c.term() // which takes a look at the disk
 	}
 	m.Sent = time.Now().UnixNano()
 	line, err := json.Marshal(m)

@@ -19,6 +19,7 @@ type CentreCommand struct {
 	Values  []CentreEvent `json:"values,omitempty"`  // each the newest "set" of its key
 	Present []CentreEvent `json:"present,omitempty"` // each the newest "register" of its key
 	Version int           `json:"version,omitempty"` // the newest
+	Herald  string        `json:"herald,omitempty"`  // a key that gets a new value whenever somebody opens the centre
 
 	Key  string `json:"key,omitempty"`
 	Data string `json:"data,omitempty"`
@@ -116,7 +117,7 @@ func (p *centreProcess) begin(c CentreCommand) (err error) {
 		if err != nil {
 			return
 		}
-		p.centre.version = c.Version
+		p.centre.version, p.centre.herald = c.Version, c.Herald
 		for _, v := range c.Values {
 			p.centre.values[v.Key] = centreMessage{Key: v.Key, Data: []byte(v.Data), Version: v.Version, Deleted: v.Deleted}
 		}

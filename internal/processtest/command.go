@@ -48,6 +48,7 @@ type Command struct {
 	Pause   time.Duration `json:"pause,omitempty"`  // of a reader after each value, or on average between calls
 	States  bool          `json:"states,omitempty"` // a subscription that yields changes of state, too
 	Quiet   bool          `json:"quiet,omitempty"`  // a subscription that does not tell when its value was confirmed
+	Yields  bool          `json:"yields,omitempty"` // one that tells so only of what it yields, and does not look
 }
 
 // An Event is something that a child saw, one JSON object a line.

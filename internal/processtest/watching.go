@@ -27,6 +27,7 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 	}
 	p.keep(c.Tag, sub.Close)
 	go func() {
+		confirmed := uint64(0)
 		for v, err := range sub.Values(context.Background()) {
 			e := Event{Kind: "value", Tag: c.Tag}
 			e.set(v)
@@ -35,10 +36,14 @@ func (p *childProcess) subscribe(ctx context.Context, client *clusterclient.Clie
 				e.fail(err)
 			}
 			p.tell(e)
+			if c.Yields && err == nil && !v.Stale && v.Revision.Term > confirmed {
+				confirmed, e.Kind = v.Revision.Term, "confirmed"
+				p.tell(e)
+			}
 			time.Sleep(c.Pause)
 		}
 	}()
-	if c.Group == "" && !c.Quiet {
+	if c.Group == "" && !c.Quiet && !c.Yields {
 		go p.confirm(p.termsOf(c.Name), sub, c.Tag)
 	}
 	return nil

@@ -56,6 +56,9 @@ func (u *centre) start() error {
 		return err
 	}
 	begin := processtest.CentreCommand{Op: "begin", Address: u.address}
+	if u.c.cfg.Herald {
+		begin.Herald = u.c.keysOf(u.c.names()[0])[0]
+	}
 	u.c.Change(func() {
 		begin.Version = u.version
 		for _, all := range u.values {

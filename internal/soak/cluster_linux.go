@@ -23,6 +23,8 @@ type Config struct {
 	Depose      time.Duration // after which a leader that hangs is replaced; 0 for the default
 	SlowReader  time.Duration // pause of the slow readers among the subscribers after each value
 	TellAfter   time.Duration // for which processes may keep what they see to themselves; 0 for no time
+	Herald      bool          // the first key has a new value whenever a leader opens the centre, and confirmed is what subscribers yield
+	Unlisted    bool          // the processes do not register themselves
 }
 
 // A cluster is what runs under faults: the processes, the centre, and what
@@ -47,7 +49,7 @@ type cluster struct {
 // newCluster starts a centre and the processes. Nothing is left when it fails.
 func newCluster(cfg Config) (_ *cluster, err error) {
 	c := &cluster{Board: processtest.NewBoard(), cfg: cfg, history: &History{}, done: make(chan struct{})}
-	if c.dir, err = os.MkdirTemp("", "clusterclient-soak-"); err != nil {
+	if c.dir, err = os.MkdirTemp("", "soak-"); err != nil {
 		return nil, err
 	}
 	defer func() {

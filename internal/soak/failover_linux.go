@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,6 +13,10 @@ const (
 	// failoverPatience is how long a failover may take before it is given up.
 	failoverPatience = time.Minute
 
+	// tellAfter is how long processes keep what they see to themselves: longer
+	// than calm and a failover, so that telling it is no part of that.
+	tellAfter = 300 * time.Millisecond
+
 	// calm is how long a cluster is left alone between two faults.
 	calm = 100 * time.Millisecond
 
@@ -21,8 +26,12 @@ const (
 )
 
 // Measure lets the same fault hit the leader again and again, each time once
-// the cluster is whole, and returns the history.
+// the cluster is whole, and returns the history. When a leader is killed, its
+// successor finds a new value upstream, and a subscriber is served again when it
+// yields that. The other faults hand over an upstream that is open; there
+// processes look, every millisecond, whether the value they have is confirmed.
 func Measure(cfg Config, op string, times int) (all []Record, err error) {
+	cfg.TellAfter, cfg.Herald = tellAfter, op == Kill
 	c, err := newCluster(cfg)
 	if err != nil {
 		return nil, err
@@ -41,6 +50,7 @@ func Measure(cfg Config, op string, times int) (all []Record, err error) {
 		if op == Resign {
 			time.Sleep(calmResigned)
 		}
+		c.askAll()
 		time.Sleep(calm)
 		leader := c.alive(func(p *proc) bool { return p.is(leaderRole, c.names()[0]) })
 		if len(leader) != 1 {
@@ -51,6 +61,15 @@ func Measure(cfg Config, op string, times int) (all []Record, err error) {
 		}
 	}
 	return nil, c.whole()
+}
+
+// askAll has all processes tell what they have seen so far.
+func (c *cluster) askAll() {
+	var asked sync.WaitGroup
+	for _, p := range c.alive(nil) {
+		asked.Go(func() { p.do(processtest.Command{Op: "tell"}) })
+	}
+	asked.Wait()
 }
 
 // whole waits until all processes there are to be take part.

@@ -198,7 +198,7 @@ func (c *cluster) live(p *proc) {
 			}
 			tag := tagOf(name, key)
 			c.history.Add(Record{Kind: Subscribed, PID: p.PID, Name: name, Tag: tag, Key: key})
-			ok = p.must(processtest.Command{Op: "subscribe", Name: name, Tag: tag, Key: key, Quiet: i > 0, Pause: c.readPause(p, i)})
+			ok = p.must(processtest.Command{Op: "subscribe", Name: name, Tag: tag, Key: key, Quiet: i > 0, Yields: i == 0 && c.cfg.Herald, Pause: c.readPause(p, i)})
 		}
 		for _, method := range []string{Once, Idempotent} {
 			if c.cfg.CallPause == 0 {
@@ -206,6 +206,10 @@ func (c *cluster) live(p *proc) {
 			}
 			ok = ok && p.must(processtest.Command{Op: "calls", Name: name, Tag: method + " " + name, Method: method, Pause: c.cfg.CallPause})
 		}
+	}
+	if ok && c.cfg.Unlisted {
+		c.Change(func() { p.ready = true })
+		return
 	}
 	if key := fmt.Sprintf(registrationKey, p.PID); ok && p.must(processtest.Command{Op: "register", Name: p.names[0], Tag: "r", Key: key, Data: "address"}) {
 		c.Change(func() {
