@@ -39,10 +39,10 @@ type Registration struct {
 
 // Register announces data, which may be empty but not nil, under key for as
 // long as this process lives, and returns when the upstream has acknowledged
-// it. Each new leader announces the newest data again. When the process dies it
-// is withdrawn after a grace of 3 s, and when it lives but has no session with
-// the leader, since it is stopped for instance, after 30 s; a change of leader
-// alone never withdraws it.
+// it. Each new leader announces the newest data again, 50 ms after this process
+// has joined it. When the process dies it is withdrawn after a grace of 3 s, and
+// when it lives but has no session with the leader, since it is stopped for
+// instance, after 30 s; a change of leader alone never withdraws it.
 //
 // It fails with ErrLimit when the client has as many registrations as the
 // leader's Limits.Registrations allow, 4096 by default, or would announce more
