@@ -78,9 +78,9 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 		return nil, nil, errShut
 	}
 	conn, who, err := d.policy.Accept(ctx, a.Conn)
-	d.mu.Lock() // it may be shown out at this moment
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	d.mu.Lock()
+	if err == nil && ctx.Err() != nil { // it was being shown out
+		err = d.toldOutside(context.Cause(ctx))
 	}
 	g.judged = true
 	if err == nil {
@@ -95,6 +95,17 @@ func (d *door) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	}
 	return &guestConn{Conn: conn, g: g}, g, nil
 }
+
+// toldOutside returns why somebody is shown out who has just passed the gate, or
+// only that, if it would have to be said inside TLS.
+func (d *door) toldOutside(why error) error {
+	if d.policy.TLS != nil {
+		return errLate
+	}
+	return why
+}
+
+var errLate = errors.New("it was shown out")
 
 // refuse counts those who did not get in, but not those who only looked
 // whether somebody listens, nor those who were shown out.
@@ -176,7 +187,7 @@ func (d *door) expire(g *guest) {
 // the gate tells it why on its way out.
 func (d *door) showOut(g *guest, why string) {
 	d.mu.Lock()
-	judged, noted, who := g.judged, g.noted, g.who
+	noted, who := g.noted, g.who
 	d.mu.Unlock()
 	if noted { // it is being told
 		g.close()
@@ -186,11 +197,16 @@ func (d *door) showOut(g *guest, why string) {
 		_, who, _ = peercred.Of(g.conn)
 	}
 	from := g.conn.RemoteAddr()
+	d.mu.Lock()
+	judged := g.judged
+	if !judged { // and will not be let in any more
+		g.out(&gate.Refusal{Who: "this connection", Why: why, Todo: "clients try again by themselves; the leader's log says who connects", Busy: true})
+	}
+	d.mu.Unlock()
 	if judged {
 		g.close()
 	} else {
-		g.out(&gate.Refusal{Who: "this connection", Why: why, Todo: "clients try again by themselves; the leader's log says who connects", Busy: true})
-		_ = g.conn.SetReadDeadline(time.Unix(1, 0))
+		_ = g.conn.SetReadDeadline(time.Unix(1, 0)) // which ends what the gate does
 	}
 	d.refusals.note(who, from, errors.New(why))
 }
