@@ -170,6 +170,10 @@ func attacks() []attack {
 			_ = conn.(*net.TCPConn).SetLinger(0)
 		}), passes},
 		{"silence", connected(func(_ context.Context, conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), stays},
+		{"a preface, and silence", connected(func(_ context.Context, conn net.Conn) {
+			_, _ = io.WriteString(conn, http2Preface)
+			_, _ = io.Copy(io.Discard, conn)
+		}), stays},
 		{"a byte a second", connected(func(ctx context.Context, conn net.Conn) {
 			for _, b := range []byte(http2Preface) {
 				if _, err := conn.Write([]byte{b}); err != nil {
