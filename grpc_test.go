@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -110,11 +111,20 @@ func (s *echoService) Chat(stream grpc.BidiStreamingServer[testprotov1.ChatReque
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(&testprotov1.ChatResponse{Text: req.GetText()}); err != nil {
+		text := req.GetText()
+		switch text {
+		case "exit":
+			runtime.Goexit()
+		case "large":
+			text = strings.Repeat("x", tooLargeForAStream)
+		}
+		if err := stream.Send(&testprotov1.ChatResponse{Text: text}); err != nil {
 			return err
 		}
 	}
 }
+
+const tooLargeForAStream = 66 << 20
 
 // overStub runs test for each role with a generated stub over the client.
 func overStub(t *testing.T, test func(t *testing.T, e *env, s *echoService, stub testprotov1.EchoServiceClient)) {
@@ -278,6 +288,37 @@ func TestStubOfUnknownMethods(t *testing.T) {
 		}
 		err := e.Client.Invoke(t.Context(), testprotov1.EchoService_Chat_FullMethodName, nil, nil)
 		require.Equal(t, codes.Unimplemented, status.Code(err), "a call of a streaming method: %v", err)
+	})
+}
+
+// TestStreamMessagesThatAreTooLarge holds that these do not look like the loss of
+// a leader.
+func TestStreamMessagesThatAreTooLarge(t *testing.T) {
+	overStub(t, func(t *testing.T, _ *env, _ *echoService, stub testprotov1.EchoServiceClient) {
+		up, err := stub.Chat(t.Context())
+		require.NoError(t, err)
+		err = up.Send(&testprotov1.ChatRequest{Text: strings.Repeat("x", tooLargeForAStream)})
+		require.ErrorIs(t, err, clusterclient.ErrTooLarge)
+		_, err = up.Recv()
+		require.ErrorIs(t, err, clusterclient.ErrTooLarge)
+
+		down, err := stub.Chat(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, down.Send(&testprotov1.ChatRequest{Text: "large"}))
+		_, err = down.Recv()
+		require.ErrorIs(t, err, clusterclient.ErrTooLarge)
+		require.NotErrorIs(t, err, clusterclient.ErrOutcomeUnknown)
+	})
+}
+
+func TestStreamHandlerThatEndsItsGoroutine(t *testing.T) {
+	overStub(t, func(t *testing.T, _ *env, _ *echoService, stub testprotov1.EchoServiceClient) {
+		stream, err := stub.Chat(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, stream.Send(&testprotov1.ChatRequest{Text: "exit"}))
+		_, err = stream.Recv()
+		require.Equal(t, codes.Internal, status.Code(err), "%v", err)
+		require.ErrorContains(t, err, "called runtime.Goexit in the leader")
 	})
 }
 

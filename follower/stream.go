@@ -25,7 +25,8 @@ import (
 // 5 s. When the leader is lost, or does not wait any longer, the stream ends with
 // ErrOutcomeUnknown, and is for the caller to open again. A stream has no
 // default deadline. It fails with ErrInvalid for what cannot be the full name of
-// a gRPC method, "/package.Service/Method".
+// a gRPC method, "/package.Service/Method". A message of more than 64 MiB, and a
+// bit, ends it with ErrTooLarge, whoever sends it.
 //
 // What a leader has sent when it leaves is there to be read, however late: that is
 // what this process takes ahead of its reader, 128 KiB. What it could not
@@ -92,6 +93,15 @@ func (s *clientStream) RecvMsg(m any) error {
 	return s.explain(err, s.ClientStream.Trailer())
 }
 
+// SendMsg fails with ErrTooLarge for a message that is, and ends the stream then.
+func (s *clientStream) SendMsg(m any) error {
+	err := s.ClientStream.SendMsg(m)
+	if status.Code(err) == codes.ResourceExhausted {
+		return s.f.fail(errs.TooLarge, "stream", s.method, plain(err))
+	}
+	return err
+}
+
 // Trailer returns what the handler sent.
 func (s *clientStream) Trailer() metadata.MD {
 	md := s.ClientStream.Trailer().Copy()
@@ -105,6 +115,8 @@ func (s *clientStream) explain(err error, trailer metadata.MD) error {
 		return s.f.ended(s.caller, "stream", s.method, nil)
 	case len(trailer.Get(wire.AnsweredKey)) > 0:
 		return s.f.fail(errs.Remote, "stream", s.method, err)
+	case status.Code(err) == codes.ResourceExhausted: // says gRPC, here or there, of a message
+		return s.f.fail(errs.TooLarge, "stream", s.method, plain(err))
 	}
 	select {
 	case <-s.f.done:

@@ -60,14 +60,21 @@ func takeOne(md metadata.MD, key string) string {
 	return all[0]
 }
 
-func (l *Leader) runStream(m *streamMethod, method string, stream grpc.ServerStream) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			l.panicked(method, p)
-			err = status.Errorf(codes.Internal, "%q panicked in the leader: %v", method, p)
-		}
+// runStream runs the handler of a stream, in a goroutine that it may end.
+func (l *Leader) runStream(m *streamMethod, method string, stream grpc.ServerStream) error {
+	done := make(chan error, 1)
+	go func() {
+		err := status.Errorf(codes.Internal, "%q called runtime.Goexit in the leader", method)
+		defer func() {
+			if p := recover(); p != nil {
+				l.panicked(method, p)
+				err = status.Errorf(codes.Internal, "%q panicked in the leader: %v", method, p)
+			}
+			done <- err
+		}()
+		err = m.handler(m.impl, stream)
 	}()
-	return m.handler(m.impl, stream)
+	return <-done
 }
 
 func (r *Registry) unknownStream(name string) error {
