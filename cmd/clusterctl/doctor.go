@@ -37,9 +37,11 @@ const (
 	// recently is how old what is still worth telling may be.
 	recently = time.Hour
 
-	// secondLook is how long after the first one doctor looks again at
-	// followers that were behind: who is busy is no longer, who hangs still is.
-	secondLook = 500 * time.Millisecond
+	// looksAgain is how often doctor looks again at followers that were behind or
+	// silent, each time after lookPause: who is busy is no longer, who hangs still
+	// is.
+	looksAgain = 2
+	lookPause  = 500 * time.Millisecond
 )
 
 // A doctor collects findings.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
@@ -11,19 +12,23 @@ import (
 // behind tells of followers that cannot keep up, or do not answer.
 func (d *doctor) behind(ctx context.Context, all []found) {
 	late := lagging(all)
-	if len(late) == 0 {
-		return
-	}
-	select {
-	case <-time.After(secondLook):
-	case <-ctx.Done():
-		return
-	}
-	again := lagging(d.app.discover(ctx, inspect.Query{Followers: true}))
-	for id, f := range sorted(again) {
-		if _, before := late[id]; !before {
-			continue
+	for range looksAgain {
+		if len(late) == 0 {
+			return
 		}
+		select {
+		case <-time.After(lookPause):
+		case <-ctx.Done():
+			return
+		}
+		again := lagging(d.app.discover(ctx, inspect.Query{Followers: true}))
+		maps.DeleteFunc(again, func(id string, _ namedFollower) bool {
+			_, before := late[id]
+			return !before
+		})
+		late = again
+	}
+	for _, f := range sorted(late) {
 		switch {
 		case f.Holding == nil && stopped(f.PID):
 			d.find(levelError, "stopped-follower", f.Name, peer(f.Peer)+" is stopped, by a signal or a debugger"+unsent(f.Follower), resume(f.PID))
