@@ -32,10 +32,13 @@ const (
 
 	// Windows of a stream and a connection. Static ones, since the estimate
 	// that gRPC makes of a loopback connection starts low. What is on its way
-	// in a session's stream, pieces of large values above all, is what a reply
-	// waits behind; a larger window adds to that more than to the speed.
-	streamWindow = 128 << 10
-	connWindow   = 4 << 20
+	// in a session's stream is what a reply waits behind: of what followers
+	// ask, a small window holds the pieces of large frames; of what they are
+	// told, a leader sends few pieces ahead anyhow, and values flow faster in a
+	// large one, each quarter of which is to be given back.
+	leaderWindow   = 128 << 10
+	followerWindow = 512 << 10
+	connWindow     = 4 << 20
 
 	// readBuffer is what a leader has for each follower, idle or not. gRPC's
 	// own is twice as large, and half of all that an idle one would cost.
@@ -107,7 +110,7 @@ func clientConn(timeout time.Duration, dial func(context.Context) (net.Conn, err
 		),
 		grpc.WithReadBufferSize(followerReadBuffer),
 		experimental.WithBufferPool(wire.FramePool()),
-		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialWindowSize(followerWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),

@@ -327,7 +327,7 @@ func (c *Client) hello() *clusterclientv1.RequestFrame {
 
 // features are the optional abilities of this client.
 func (c *Client) features() []string {
-	all := []string{wire.FeatureInquiry, wire.FeatureWitness}
+	all := []string{wire.FeatureInquiry, wire.FeatureWitness, wire.FeatureCredit}
 	if c.opts.probe != nil {
 		all = append(all, wire.FeatureProbe)
 	}

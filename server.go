@@ -92,7 +92,7 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
 		grpc.MaxSendMsgSize(wire.MaxFrame),
-		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialWindowSize(leaderWindow),
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.ReadBufferSize(readBuffer),
 		experimental.BufferPool(wire.FramePool()),

@@ -127,6 +127,7 @@ func (l *link) receive() error {
 				return err
 			}
 		}
+		r.TellTaken(l.w)
 	}
 }
 

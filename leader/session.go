@@ -87,6 +87,9 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)
+	if can(hello, wire.FeatureCredit) {
+		s.w.LimitPieces()
+	}
 	s.in = wire.NewReceiver(stream)
 	s.in.Calls(s.takeLarge, s.broken)
 	s.here.timer = time.AfterFunc(time.Hour, s.tick)
@@ -156,6 +159,8 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.acknowledge(k.Ack.GetIds())
 	case *clusterclientv1.RequestFrame_Finding:
 		s.takeFinding(k.Finding)
+	case *clusterclientv1.RequestFrame_Taken:
+		s.w.Taken(k.Taken.GetBytes())
 	case *clusterclientv1.RequestFrame_Probed:
 		s.takeProbed(k.Probed)
 	case *clusterclientv1.RequestFrame_Prepared:

@@ -50,6 +50,7 @@ type Receiver struct {
 	reply     Reply
 	value     Value
 	wish      *wish             // nil before the first
+	taken     int               // bytes of pieces that were not told of, see TellTaken
 	alone     bool              // each frame is alone in its memory
 	texts     map[string]string // see text
 }

@@ -72,6 +72,7 @@ func (r *Receiver) requestChunk(c chunk, hold mem.Buffer, call func(*Call), othe
 // responseChunk takes a piece of a leader's frame. Where it is values that are
 // large, they are joined beside the goroutine that receives.
 func (r *Receiver) responseChunk(c chunk, hold mem.Buffer, reply func(*Reply), other func(*clusterclientv1.ResponseFrame)) error {
+	r.taken += len(c.data)
 	if r.values == nil || r.alone {
 		whole, err := r.assembler.Add(c)
 		if err != nil || whole == nil {

@@ -42,6 +42,10 @@ const (
 	// FeatureWitness is the feature, in Hello, of confirming records.
 	FeatureWitness = "witness"
 
+	// FeatureCredit is the feature, in Hello, of telling what was taken of
+	// frames that come in pieces.
+	FeatureCredit = "credit"
+
 	// FeatureInquiry is the feature, in Hello, of answering inquiries.
 	FeatureInquiry = "inquiry"
 

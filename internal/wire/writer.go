@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Writer struct {
 	large      []*largeFrame // begun; a piece of each in turn
 	later      []*largeFrame // not begun
 	begun      int           // bytes of the frames that are
+	credit     int           // bytes of pieces that may be sent, see LimitPieces
 	largeBytes int           // bytes of all large frames
 	crowded    bool          // somebody waits in Room
 	nextChunk  uint64
@@ -64,7 +66,10 @@ func NewResponseWriter(s Stream, pull func(*Batch)) *Writer {
 }
 
 func newWriter(s Stream, chunkField protowire.Number, pull func(*Batch)) *Writer {
-	return &Writer{stream: s, chunkField: chunkField, pull: pull, bell: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	return &Writer{
+		stream: s, chunkField: chunkField, pull: pull, bell: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		credit: math.MaxInt,
+	}
 }
 
 // Send queues frame. handed, if not nil, is set just before the frame, or the
@@ -155,11 +160,13 @@ func (w *Writer) Wake() {
 // frames costs little more than one with a single frame.
 func (w *Writer) Expect(n int64) { w.crowd.Add(n) }
 
-// Finish makes Run return once everything queued so far was sent. pull is not
-// called any more.
+// Finish makes Run return once everything queued so far was sent, pieces without
+// waiting for the receiver, who may have said its last. pull is not called any
+// more.
 func (w *Writer) Finish() {
 	w.mu.Lock()
 	w.finishing = true
+	w.credit = math.MaxInt
 	w.mu.Unlock()
 	w.Wake()
 }
@@ -240,7 +247,7 @@ func (w *Writer) next() (b *Batch, done func(), finished bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.large) > 0 {
+	if len(w.large) > 0 && w.credit > 0 {
 		done = w.addChunkLocked(b)
 	}
 	return b, done, finishing && len(w.queue) == 0 && len(w.large) == 0
@@ -253,6 +260,7 @@ func (w *Writer) addChunkLocked(b *Batch) (done func()) {
 	l.head, l.data = nil, l.data[len(piece):]
 	w.large = w.large[1:]
 	b.addChunk(w.chunkField, l.id, l.size, head, piece)
+	w.credit -= len(head) + len(piece)
 	if len(l.data) > 0 {
 		w.large = append(w.large, l)
 		return nil

@@ -336,6 +336,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Record
 	//	*RequestFrame_Admit
 	//	*RequestFrame_Noted
+	//	*RequestFrame_Taken
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -558,6 +559,15 @@ func (x *RequestFrame) GetNoted() *Noted {
 	return nil
 }
 
+func (x *RequestFrame) GetTaken() *Taken {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Taken); ok {
+			return x.Taken
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -666,6 +676,12 @@ type RequestFrame_Noted struct {
 	Noted *Noted `protobuf:"bytes,36,opt,name=noted,proto3,oneof"`
 }
 
+type RequestFrame_Taken struct {
+	// taken makes room for more pieces of large frames; sent by those that have
+	// the feature "credit".
+	Taken *Taken `protobuf:"bytes,37,opt,name=taken,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -705,6 +721,8 @@ func (*RequestFrame_Record) isRequestFrame_Kind() {}
 func (*RequestFrame_Admit) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Noted) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Taken) isRequestFrame_Kind() {}
 
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
@@ -4492,6 +4510,53 @@ func (x *Probed) GetReason() string {
 	return ""
 }
 
+// Taken tells how much the sender has received of frames that come in pieces. A
+// leader sends only so much ahead of that.
+type Taken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// bytes of all data of chunks since the sender has told it last.
+	Bytes         uint64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taken) Reset() {
+	*x = Taken{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taken) ProtoMessage() {}
+
+func (x *Taken) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taken.ProtoReflect.Descriptor instead.
+func (*Taken) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Taken) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // ResignRequest asks a leader to give the leadership up.
 type ResignRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4506,7 +4571,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4518,7 +4583,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4531,7 +4596,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -4559,7 +4624,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4571,7 +4636,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4584,7 +4649,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{55}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -4602,7 +4667,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xe2\b\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x93\t\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -4626,7 +4691,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\rregistrations\x18! \x01(\v2\x1f.clusterclient.v1.RegistrationsH\x00R\rregistrations\x122\n" +
 	"\x06record\x18\" \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
 	"\x05admit\x18# \x01(\v2\x17.clusterclient.v1.AdmitH\x00R\x05admit\x12/\n" +
-	"\x05noted\x18$ \x01(\v2\x17.clusterclient.v1.NotedH\x00R\x05notedB\x06\n" +
+	"\x05noted\x18$ \x01(\v2\x17.clusterclient.v1.NotedH\x00R\x05noted\x12/\n" +
+	"\x05taken\x18% \x01(\v2\x17.clusterclient.v1.TakenH\x00R\x05takenB\x06\n" +
 	"\x04kind\"\x8f\b\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
@@ -4879,7 +4945,9 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06Probed\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\areached\x18\x02 \x01(\bR\areached\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"9\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x1d\n" +
+	"\x05Taken\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\"9\n" +
 	"\rResignRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"$\n" +
@@ -4923,7 +4991,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -4982,8 +5050,9 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Finding)(nil),         // 54: clusterclient.v1.Finding
 	(*Probe)(nil),           // 55: clusterclient.v1.Probe
 	(*Probed)(nil),          // 56: clusterclient.v1.Probed
-	(*ResignRequest)(nil),   // 57: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 58: clusterclient.v1.ResignResponse
+	(*Taken)(nil),           // 57: clusterclient.v1.Taken
+	(*ResignRequest)(nil),   // 58: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 59: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	5,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -5008,67 +5077,68 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	46, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
 	43, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
 	47, // 21: clusterclient.v1.RequestFrame.noted:type_name -> clusterclient.v1.Noted
-	10, // 22: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	11, // 23: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	12, // 24: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	13, // 25: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	14, // 26: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	15, // 27: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	18, // 28: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	33, // 29: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	34, // 30: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	35, // 31: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	37, // 32: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	45, // 33: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	46, // 34: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	50, // 35: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	53, // 36: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	55, // 37: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	19, // 38: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
-	22, // 39: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
-	48, // 40: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
-	7,  // 41: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	7,  // 42: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	7,  // 43: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	7,  // 44: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 45: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	7,  // 46: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	16, // 47: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	17, // 48: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	7,  // 49: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
-	20, // 50: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
-	23, // 51: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
-	28, // 52: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
-	24, // 53: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
-	33, // 54: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
-	7,  // 55: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
-	1,  // 56: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	26, // 57: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	28, // 58: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	30, // 59: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	28, // 60: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	26, // 61: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	27, // 62: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	26, // 63: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	27, // 64: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	2,  // 65: clusterclient.v1.State.refusal:type_name -> clusterclient.v1.Refusal
-	33, // 66: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	28, // 67: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	38, // 68: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	38, // 69: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	38, // 70: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	7,  // 71: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	3,  // 72: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	51, // 73: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	57, // 74: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	4,  // 75: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	52, // 76: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	58, // 77: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	75, // [75:78] is the sub-list for method output_type
-	72, // [72:75] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	57, // 22: clusterclient.v1.RequestFrame.taken:type_name -> clusterclient.v1.Taken
+	10, // 23: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	11, // 24: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	12, // 25: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	13, // 26: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	14, // 27: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	15, // 28: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	18, // 29: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	33, // 30: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	34, // 31: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	35, // 32: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	37, // 33: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	45, // 34: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	46, // 35: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	50, // 36: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	53, // 37: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	55, // 38: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	19, // 39: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	22, // 40: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	48, // 41: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
+	7,  // 42: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	7,  // 43: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	7,  // 44: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	7,  // 45: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 46: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	7,  // 47: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	16, // 48: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	17, // 49: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	7,  // 50: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	20, // 51: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	23, // 52: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	28, // 53: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	24, // 54: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	33, // 55: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	7,  // 56: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	1,  // 57: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	26, // 58: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	28, // 59: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	30, // 60: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	28, // 61: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	26, // 62: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	27, // 63: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	26, // 64: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	27, // 65: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	2,  // 66: clusterclient.v1.State.refusal:type_name -> clusterclient.v1.Refusal
+	33, // 67: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	28, // 68: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	38, // 69: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	38, // 70: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	38, // 71: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	7,  // 72: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	3,  // 73: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	51, // 74: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	58, // 75: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	4,  // 76: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	52, // 77: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	59, // 78: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	76, // [76:79] is the sub-list for method output_type
+	73, // [73:76] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -5097,6 +5167,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Record)(nil),
 		(*RequestFrame_Admit)(nil),
 		(*RequestFrame_Noted)(nil),
+		(*RequestFrame_Taken)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -5125,7 +5196,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   56,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
