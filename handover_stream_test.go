@@ -117,16 +117,16 @@ func mustRead(t *testing.T, stream testprotov1.EchoService_ChatClient, texts int
 
 // TestStreamThatIsReadLate has a stream that the leader has finished, and whose
 // end has not reached its reader yet when the leader leaves. What the transport
-// takes, 128 KiB, is there for the reader however late it comes; more than that is
+// takes, 512 KiB, is there for the reader however late it comes; more than that is
 // waited for, a second long.
 func TestStreamThatIsReadLate(t *testing.T) {
 	for name, row := range map[string]struct {
 		texts, read int
 		late        time.Duration
 	}{
-		"more than the transport takes":        {texts: 20, read: 20},
-		"what the transport takes, much later": {texts: 15, read: 15, late: time.Minute},
-		"more than that, much later":           {texts: 20, read: 15, late: time.Minute},
+		"more than the transport takes":        {texts: 70, read: 70},
+		"what the transport takes, much later": {texts: 63, read: 63, late: time.Minute},
+		"more than that, much later":           {texts: 70, read: 63, late: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {

@@ -29,7 +29,7 @@ import (
 // bit, ends it with ErrTooLarge, whoever sends it.
 //
 // What a leader has sent when it leaves is there to be read, however late: that is
-// what this process takes ahead of its reader, 128 KiB. What it could not
+// what this process takes ahead of its reader, 512 KiB. What it could not
 // send, since the reader was further behind, it waits to be rid of for 1 s more;
 // a reader that takes longer gets ErrOutcomeUnknown in its place.
 func (f *Follower) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
