@@ -39,13 +39,13 @@ const (
 
 // A mandate is the right to lead for one term, and what it rests on.
 type mandate struct {
-	term   uint64
-	lis    net.Listener // nil in a single process
-	at     string       // where lis will be, while it is another leader's still
-	owner  bool         // lis is the cluster's port
-	by     *session     // the appointment by the port's owner; nil without
-	tenure *tenure      // nil without a lease
-	ready  *readiness   // an upstream that is open; nil without one
+	term      uint64
+	lis       net.Listener // nil in a single process
+	at        string       // where lis will be, while it is another leader's still
+	owner     bool         // lis is the cluster's port
+	by        *session     // the appointment by the port's owner; nil without
+	leaseHold *leaseHold   // nil without a lease
+	ready     *readiness   // an upstream that is open; nil without one
 }
 
 // address is where the mandate is to lead at.
@@ -59,7 +59,7 @@ func (m *mandate) address() string {
 // drop gives a mandate back that is not used.
 func (m *mandate) drop() {
 	m.ready.drop()
-	m.tenure.release()
+	m.leaseHold.release()
 	if m.by != nil {
 		m.by.close()
 	}
@@ -89,7 +89,7 @@ func (c *Client) claim(ctx context.Context, m *mandate, observed bool) error {
 		r, err := c.lease.Claim(seen, next)
 		switch {
 		case err == nil:
-			m.term, m.tenure = r.Term, c.newTenure(r)
+			m.term, m.leaseHold = r.Term, c.newLeaseHold(r)
 			return nil
 		case !errors.Is(err, lease.ErrChanged):
 			c.log.Warn("leading without a lease", "error", err)
@@ -191,7 +191,7 @@ func (c *Client) besides(ctx context.Context, observed bool) (*mandate, error) {
 		m.drop()
 		return nil, err
 	}
-	if m.tenure == nil { // it was the reason to be here
+	if m.leaseHold == nil { // it was the reason to be here
 		m.drop()
 		return nil, nil
 	}

@@ -25,7 +25,7 @@ type lateNetwork struct {
 
 func (n *lateNetwork) Dial(ctx context.Context, address string) (net.Conn, error) {
 	c, err := n.Host.Dial(ctx, address)
-	time.Sleep(time.Millisecond) // until it is at the door
+	time.Sleep(time.Millisecond) // until it is at the acceptor
 	for range n.others {
 		if _, err := n.Host.Dial(ctx, address); err != nil {
 			return nil, err

@@ -30,7 +30,7 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	var observing sync.WaitGroup
 	observing.Go(func() { o.run(following) })
 	s.detach() // the driver ends it in its own way
-	h := c.newHeir(following, end)
+	h := c.newSuccessor(following, end)
 	observing.Go(h.run)
 	err := c.driver.Run(following, follower.Link{
 		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Release: s.close, Close: s.cancel, CloseSend: s.stream.CloseSend,

@@ -90,7 +90,7 @@ func (c *Client) handOver(srv *server, ldr *leader.Leader, next *leader.Successo
 		c.closeErr = err
 	}
 	srv.archive.close() // before the next leader reads it
-	srv.tenure.release()
+	srv.leaseHold.release()
 	ctx, cancel := context.WithTimeout(context.Background(), succeedPatience)
 	defer cancel()
 	lis, address := srv.bequeath()

@@ -41,13 +41,13 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	c.spare.drop(false)
 	srv := c.newServer(m, func(why *supersededError) { end(why) })
 	defer srv.stop()
-	defer m.tenure.release()
+	defer m.leaseHold.release()
 	defer m.ready.follows(ctx)()
 	c.serveAt(srv, m)
 	defer c.status.update(func(b *statusBoard) { b.serving = "" })
-	k := newKeeper(c, srv, m)
-	defer k.wait()
-	defer k.close()
+	reports := newReporter(c, srv, m)
+	defer reports.wait()
+	defer reports.close()
 	srv.archive = c.openArchive()
 	defer srv.archive.close()
 
@@ -55,9 +55,9 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	defer renewing.Wait()
 	renew, stop := context.WithCancel(context.Background()) // goes on while the leadership is being handed over
 	defer stop()
-	renewing.Go(func() { m.tenure.run(renew, srv.term) })
+	renewing.Go(func() { m.leaseHold.run(renew, srv.term) })
 
-	up, err := m.ready.upstream(func() (leader.Upstream, error) { return c.openOrStandIn(ctx, end, srv, k) })
+	up, err := m.ready.upstream(func() (leader.Upstream, error) { return c.openOrStandIn(ctx, end, srv, reports) })
 	if err != nil {
 		return err
 	}
@@ -70,8 +70,8 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 		return c.openFailed(srv, err)
 	}
 	defer srv.archive.serve(ldr)()
-	m.tenure.handOver()
-	return c.leadOpen(ctx, end, srv, k, ldr)
+	m.leaseHold.handOver()
+	return c.leadOpen(ctx, end, srv, reports, ldr)
 }
 
 // serveAt makes srv serve what the mandate rests on.
@@ -87,7 +87,7 @@ func (c *Client) serveAt(srv *server, m mandate) {
 }
 
 // leadOpen is the part of lead with an open upstream.
-func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv *server, k *keeper, ldr *leader.Leader) error {
+func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv *server, reports *reporter, ldr *leader.Leader) error {
 	term := ldr.Term()
 	c.term.saw(term, c.instance)
 	srv.setState(func(s *serving) { s.leader = ldr })
@@ -96,8 +96,8 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	c.log.Info("leading", "term", term, "address", c.status.servedAt())
 
 	var own sync.WaitGroup
-	own.Go(func() { c.serveSelf(srv, ldr, k) })
-	k.start()
+	own.Go(func() { c.serveSelf(srv, ldr, reports) })
+	reports.start()
 	defer c.watchSight(leading)()
 
 	<-ctx.Done()
@@ -115,7 +115,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	c.status.ending(reason)
 	c.logTurn("leaving", "term", ldr.Term(), "reason", reason)
 	c.stepDown(srv, ldr, reason.Error(), drain, leading.succession.successor(reason))
-	k.close()
+	reports.close()
 	own.Wait()
 	return nil
 }
@@ -131,7 +131,7 @@ func (c *Client) leaderConfig(srv *server) leader.Config {
 			Registrations: c.opts.limits.Registrations, Groups: c.opts.limits.Groups,
 			Message: c.opts.limits.Message, Key: c.opts.limits.Key,
 		},
-		Beat: srv.tenure.ring, MayAct: srv.tenure.mayAct,
+		Beat: srv.leaseHold.ring, MayAct: srv.leaseHold.mayAct,
 	}
 }
 
@@ -166,7 +166,7 @@ func (c *Client) stepDown(srv *server, ldr *leader.Leader, reason string, drain 
 		c.closeErr = err
 	}
 	srv.archive.close() // before the next leader reads it
-	srv.tenure.release()
+	srv.leaseHold.release()
 	srv.freePort()
 	flush(ldr, nil)
 	srv.stop()
@@ -181,7 +181,7 @@ func flush(ldr *leader.Leader, next *clusterclientv1.Peer) {
 }
 
 // serveSelf is the session between this process's own Follower and its Leader.
-func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
+func (c *Client) serveSelf(srv *server, ldr *leader.Leader, reports *reporter) {
 	conn, err := srv.localConn()
 	if err != nil {
 		c.log.Error("no connection within the process", "error", err)
@@ -199,7 +199,7 @@ func (c *Client) serveSelf(srv *server, ldr *leader.Leader, k *keeper) {
 		link := follower.Link{
 			Stream:  wire.Unread(here, welcome.GetFrames()[1:]),
 			Welcome: welcome.GetFrames()[0].GetWelcome(), Conn: conn, Release: release, Close: here.Close, CloseSend: here.CloseSend,
-			Term:  func(term uint64) { c.raised(term, c.instance); srv.tenure.ring(); k.wake() },
+			Term:  func(term uint64) { c.raised(term, c.instance); srv.leaseHold.ring(); reports.wake() },
 			Sight: c.status.sighted,
 		}
 		link.Direct = func(reply func(*wire.Reply)) func(*wire.Call) bool {

@@ -46,7 +46,7 @@ type server struct {
 	c         *Client
 	grpc      *grpc.Server
 	local     *mempipe.Listener // for streams of this process
-	door      *door
+	acceptor  *acceptor
 	dir       *directory
 	ctx       context.Context // ends with the server
 	cancel    context.CancelFunc
@@ -54,7 +54,7 @@ type server struct {
 	granted   uint64         // term the leadership began with
 	archive   *archive       // nil without one
 	supersede func(uint64)   // ends the leadership: that term beats it
-	tenure    *tenure
+	leaseHold *leaseHold
 	couldLead atomic.Int32 // visitors that could, and do not leave it to others
 
 	mu        sync.Mutex // guards what follows
@@ -75,20 +75,20 @@ type serving struct {
 }
 
 func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server {
-	if m.tenure != nil {
-		m.tenure.endsBy(supersede)
+	if m.leaseHold != nil {
+		m.leaseHold.endsBy(supersede)
 	}
 	s := &server{
-		c: c, granted: m.term, tenure: m.tenure, local: mempipe.Listen(mempipe.Addr("local")),
+		c: c, granted: m.term, leaseHold: m.leaseHold, local: mempipe.Listen(mempipe.Addr("local")),
 		supersede: func(by uint64) { supersede(&supersededError{term: by}) },
 		changed:   make(chan struct{}),
 		state:     serving{waiting: "the upstream is being opened"},
 	}
 	s.dir = newDirectory(s)
-	s.door = newDoor(c)
+	s.acceptor = newAcceptor(c)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
-		grpc.Creds(s.door),
+		grpc.Creds(s.acceptor),
 		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(wire.MaxFrame), // gRPC's own limit is 4 MiB
 		grpc.MaxSendMsgSize(wire.MaxFrame),
@@ -98,7 +98,7 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		experimental.BufferPool(wire.FramePool()),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: askAfter, Timeout: cutAfter - askAfter}),
-		grpc.ConnectionTimeout(max(c.opts.limits.Handshake, c.opts.limits.Handshake+time.Second)), // the door is first, and says why
+		grpc.ConnectionTimeout(max(c.opts.limits.Handshake, c.opts.limits.Handshake+time.Second)), // the acceptor is first, and says why
 		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1),                                  // and the session's own
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.UnknownServiceHandler(s.serveStream),
@@ -158,7 +158,7 @@ func (s *server) stop() {
 	s.mu.Unlock()
 	s.cancel()
 	s.dir.stop()
-	s.door.close()
+	s.acceptor.close()
 	late := time.AfterFunc(flushTimeout, s.grpc.Stop)
 	s.grpc.GracefulStop()
 	late.Stop()
@@ -177,7 +177,7 @@ func (s *server) serveStream(_ any, stream grpc.ServerStream) error {
 	if state.leader == nil {
 		return status.Error(codes.Unavailable, state.waiting)
 	}
-	return state.leader.ServeStream(method, stream, guestOf(stream.Context()).key())
+	return state.leader.ServeStream(method, stream, peerConnOf(stream.Context()).key())
 }
 
 // Session serves a client that dialled this address.
@@ -190,15 +190,15 @@ func (s *server) Session(stream grpc.BidiStreamingServer[clusterclientv1.Session
 	if err != nil {
 		return err
 	}
-	guest := guestOf(stream.Context())
-	v := &visitor{s: s, stream: stream, hello: hello, guest: guest}
+	peerConn := peerConnOf(stream.Context())
+	v := &visitor{s: s, stream: stream, hello: hello, peerConn: peerConn}
 	if len(hello.GetName()) > maxName || proto.Size(hello) > maxHello {
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, fmt.Sprintf("takes a hello of %d bytes at most, with a name of %d", maxHello, maxName))
 	}
-	if err := guest.enters(hello); err != nil {
+	if err := peerConn.enters(hello); err != nil {
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, err.Error())
 	}
-	defer guest.exits()
+	defer peerConn.exits()
 	switch {
 	case hello.GetProtocol() != wire.Protocol:
 		return v.refuse(clusterclientv1.Code_CODE_PROTOCOL, fmt.Sprintf("speaks version %d of the protocol, not %d", wire.Protocol, hello.GetProtocol()))

@@ -17,8 +17,8 @@ func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest)
 		return nil, errStopped
 	}
 	defer s.wg.Done()
-	if g := guestOf(ctx); g != nil && g.who.UID != peercred.Self().UID {
-		return nil, status.Errorf(codes.PermissionDenied, "only uid %d may change who leads, not uid %d", peercred.Self().UID, g.who.UID)
+	if p := peerConnOf(ctx); p != nil && p.who.UID != peercred.Self().UID {
+		return nil, status.Errorf(codes.PermissionDenied, "only uid %d may change who leads, not uid %d", peercred.Self().UID, p.who.UID)
 	}
 	st, leading, _, _ := s.c.status.read()
 	if leading == nil || req.GetName() != s.c.name {
@@ -39,8 +39,8 @@ func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest)
 
 // operator names the process that asks.
 func (s *server) operator(ctx context.Context) string {
-	if g := guestOf(ctx); g != nil {
-		return g.who.Process(g.who.PID).String()
+	if p := peerConnOf(ctx); p != nil {
+		return p.who.Process(p.who.PID).String()
 	}
 	return "this process"
 }

@@ -25,9 +25,9 @@ type opened struct {
 // no registrations: its followers know that it is about to go, and keep their
 // calls for the leader that comes.
 type standIn struct {
-	c   *Client
-	srv *server
-	k   *keeper
+	c       *Client
+	srv     *server
+	reports *reporter
 
 	mu  sync.Mutex // guards what follows
 	ldr *leader.Leader
@@ -36,11 +36,11 @@ type standIn struct {
 
 // openOrStandIn opens the upstream. If the archive has something and the
 // upstream does not open at once, this process leads meanwhile.
-func (c *Client) openOrStandIn(ctx context.Context, end context.CancelCauseFunc, srv *server, k *keeper) (leader.Upstream, error) {
+func (c *Client) openOrStandIn(ctx context.Context, end context.CancelCauseFunc, srv *server, reports *reporter) (leader.Upstream, error) {
 	if srv.archive.empty() {
 		return c.open(ctx, srv, nil)
 	}
-	s := &standIn{c: c, srv: srv, k: k}
+	s := &standIn{c: c, srv: srv, reports: reports}
 	got, failed := make(chan opened, 1), make(chan struct{}, 1)
 	go func() { // ends when ctx does, at the latest
 		up, err := c.open(ctx, srv, func(err error) {
@@ -97,8 +97,8 @@ func (s *standIn) lead(end context.CancelCauseFunc, got <-chan opened) opened {
 	c.log.Warn("leading without the upstream, with the values of the snapshot", "term", ldr.Term(), "values", srv.archive.store.Len())
 
 	var own sync.WaitGroup
-	own.Go(func() { c.serveSelf(srv, ldr, s.k) })
-	s.k.start()
+	own.Go(func() { c.serveSelf(srv, ldr, s.reports) })
+	s.reports.start()
 	defer c.watchSight(leading)()
 	r := <-got
 	srv.setState(func(st *serving) { st.leader, st.term, st.waiting = nil, ldr.Term(), "the upstream has just opened" })

@@ -11,11 +11,11 @@ import (
 
 // A visitor is a client that said hello and waits for an answer.
 type visitor struct {
-	s      *server
-	stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
-	hello  *clusterclientv1.Hello
-	guest  *guest
-	told   string // the last reason to wait
+	s        *server
+	stream   grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
+	hello    *clusterclientv1.Hello
+	peerConn *peerConn
+	told     string // the last reason to wait
 }
 
 func (v *visitor) send(f *clusterclientv1.ResponseFrame) error {
@@ -106,7 +106,7 @@ func (v *visitor) join() error {
 		case state.leader != nil && v.knowsBetter(state.leader.Term()):
 			return v.refuse(clusterclientv1.Code_CODE_LEAVING, "is leaving, another process leads in a higher term")
 		case state.leader != nil:
-			return endOfSession(state.leader.Serve(v.stream, v.hello, v.guest.origin()))
+			return endOfSession(state.leader.Serve(v.stream, v.hello, v.peerConn.origin()))
 		}
 		if err := v.wait(state.waiting, changed); err != nil {
 			return err
@@ -118,5 +118,5 @@ func (v *visitor) join() error {
 // this one's place. One that it has seen elsewhere, where the lease is another
 // one, only raises the term of this leadership.
 func (v *visitor) knowsBetter(term uint64) bool {
-	return v.hello.GetKnownTerm() >= term && string(v.hello.GetKnownLeader()) != string(v.s.c.instance) && v.s.tenure.renew(term) != nil
+	return v.hello.GetKnownTerm() >= term && string(v.hello.GetKnownLeader()) != string(v.s.c.instance) && v.s.leaseHold.renew(term) != nil
 }

@@ -29,13 +29,13 @@ const (
 	bindRetryLongest = 10 * time.Millisecond
 )
 
-// An heir is what makes a follower the successor of its leader.
+// A successor is what makes a follower the successor of its leader.
 //
 //	         Prepare              Prepared                Succeed
 //	(none) ──────────▶ preparing ──────────▶ ready ──────────────▶ leads
 //	   ▲                   │ it fails          │ another Prepare,
 //	   └───────────────────┴───────────────────┘ or the session ends
-type heir struct {
+type successor struct {
 	c      *Client
 	ctx    context.Context // of the session
 	giveUp context.CancelCauseFunc
@@ -104,86 +104,86 @@ func (r *readiness) follows(ctx context.Context) (end func()) {
 	return func() { stop(); r.cancel() }
 }
 
-// newHeir returns the heir of one session, whose frames say gives it.
-func (c *Client) newHeir(ctx context.Context, giveUp context.CancelCauseFunc) *heir {
-	return &heir{c: c, ctx: ctx, giveUp: giveUp, said: make(chan *clusterclientv1.ResponseFrame, 1), forget: func() {}}
+// newSuccessor returns the successor of one session, whose frames say gives it.
+func (c *Client) newSuccessor(ctx context.Context, giveUp context.CancelCauseFunc) *successor {
+	return &successor{c: c, ctx: ctx, giveUp: giveUp, said: make(chan *clusterclientv1.ResponseFrame, 1), forget: func() {}}
 }
 
 // say takes a frame. A newer one takes the place of one that was not looked at.
-func (h *heir) say(f *clusterclientv1.ResponseFrame) {
+func (s *successor) say(f *clusterclientv1.ResponseFrame) {
 	for {
 		select {
-		case h.said <- f:
+		case s.said <- f:
 			return
 		default:
 		}
 		select {
-		case <-h.said:
+		case <-s.said:
 		default:
 		}
 	}
 }
 
 // run does what the leader says until the session ends.
-func (h *heir) run() {
-	defer h.busy.Wait()
+func (s *successor) run() {
+	defer s.busy.Wait()
 	for {
 		select {
-		case <-h.ctx.Done():
+		case <-s.ctx.Done():
 			return
-		case f := <-h.said:
-			if s := f.GetSucceed(); s != nil {
-				h.busy.Wait()
-				h.succeed(s)
+		case f := <-s.said:
+			if succeed := f.GetSucceed(); succeed != nil {
+				s.busy.Wait()
+				s.succeed(succeed)
 			} else {
-				h.start(f.GetPrepare())
+				s.start(f.GetPrepare())
 			}
 		}
 	}
 }
 
 // start prepares for what p says, and for nothing else any more.
-func (h *heir) start(p *clusterclientv1.Prepare) {
-	h.forget()
-	h.busy.Wait()
-	h.ready.drop()
-	h.ready = nil
+func (s *successor) start(p *clusterclientv1.Prepare) {
+	s.forget()
+	s.busy.Wait()
+	s.ready.drop()
+	s.ready = nil
 	if p.GetId() != 0 {
-		ctx, cancel := context.WithCancel(h.ctx)
-		h.forget = cancel
-		h.busy.Go(func() { h.prepare(ctx, p) })
+		ctx, cancel := context.WithCancel(s.ctx)
+		s.forget = cancel
+		s.busy.Go(func() { s.prepare(ctx, p) })
 	}
 }
 
 // prepare opens the upstream and watches what the leader watches.
-func (h *heir) prepare(ctx context.Context, p *clusterclientv1.Prepare) {
+func (s *successor) prepare(ctx context.Context, p *clusterclientv1.Prepare) {
 	answer := &clusterclientv1.Prepared{Id: p.GetId()}
-	r, place, err := h.getReady(ctx, p)
+	r, place, err := s.getReady(ctx, p)
 	switch {
 	case err == nil:
-		h.ready, answer.Relay = r, place
+		s.ready, answer.Relay = r, place
 	case ctx.Err() != nil:
 		return
 	default:
-		h.c.log.Warn("not ready to succeed the leader", "error", err)
+		s.c.log.Warn("not ready to succeed the leader", "error", err)
 		answer.Error = clean(err.Error())
 	}
-	h.c.driver.Tell(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Prepared{Prepared: answer}})
+	s.c.driver.Tell(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Prepared{Prepared: answer}})
 }
 
-func (h *heir) getReady(ctx context.Context, p *clusterclientv1.Prepare) (r *readiness, place string, err error) {
-	if !h.c.opts.candidate() || h.c.opts.strict || h.c.closing.Load() {
+func (s *successor) getReady(ctx context.Context, p *clusterclientv1.Prepare) (r *readiness, place string, err error) {
+	if !s.c.opts.candidate() || s.c.opts.strict || s.c.closing.Load() {
 		return nil, "", errors.New("cannot lead")
 	}
-	h.c.log.Debug("getting ready to succeed the leader", "keys", len(p.GetKeys()))
+	s.c.log.Debug("getting ready to succeed the leader", "keys", len(p.GetKeys()))
 	open, cancel := context.WithCancel(context.Background())
 	defer context.AfterFunc(ctx, cancel)()
-	up, err := h.c.openOnce(open)
+	up, err := s.c.openOnce(open)
 	if err != nil {
 		cancel()
 		return nil, "", fmt.Errorf("open upstream: %w", err)
 	}
-	warm, err := leader.NewWarm(up, leader.Limits{Message: h.c.opts.limits.Message}, h.c.log.Named("leader"))
+	warm, err := leader.NewWarm(up, leader.Limits{Message: s.c.opts.limits.Message}, s.c.log.Named("leader"))
 	if err != nil {
 		cancel()
 		_ = patience.Close(up)
@@ -196,7 +196,7 @@ func (h *heir) getReady(ctx context.Context, p *clusterclientv1.Prepare) (r *rea
 		r.drop()
 		return nil, "", errors.Join(err, context.Cause(ctx))
 	}
-	return r, h.c.openPlace(open, r), nil
+	return r, s.c.openPlace(open, r), nil
 }
 
 // openPlace makes a place that the leader's listener can be sent to, if there
@@ -218,54 +218,54 @@ func (c *Client) openPlace(ctx context.Context, r *readiness) (place string) {
 }
 
 // succeed leads from now on, if that can be.
-func (h *heir) succeed(s *clusterclientv1.Succeed) {
-	m, err := h.takeOver(s)
+func (s *successor) succeed(f *clusterclientv1.Succeed) {
+	m, err := s.takeOver(f)
 	if err != nil {
-		h.c.log.Warn("not succeeding the leader", "error", err)
-		h.answer(&clusterclientv1.Succeeded{Id: s.GetId(), Error: clean(err.Error())})
+		s.c.log.Warn("not succeeding the leader", "error", err)
+		s.answer(&clusterclientv1.Succeeded{Id: f.GetId(), Error: clean(err.Error())})
 		return
 	}
-	h.mandate = m
-	h.c.driver.Succeed(h.next(m)) // ends the session
-	late := time.AfterFunc(flushTimeout, func() { h.giveUp(errHandedOver) })
+	s.mandate = m
+	s.c.driver.Succeed(s.next(m)) // ends the session
+	late := time.AfterFunc(flushTimeout, func() { s.giveUp(errHandedOver) })
 	defer late.Stop()
-	<-h.ctx.Done()
+	<-s.ctx.Done()
 }
 
 var errHandedOver = errors.New("it has handed over")
 
-func (h *heir) answer(a *clusterclientv1.Succeeded) {
-	h.c.driver.Tell(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Succeeded{Succeeded: a}})
+func (s *successor) answer(a *clusterclientv1.Succeeded) {
+	s.c.driver.Tell(&clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Succeeded{Succeeded: a}})
 }
 
 // next is this client as the leader that a mandate makes of it.
-func (h *heir) next(m *mandate) *clusterclientv1.Peer {
-	return &clusterclientv1.Peer{Instance: h.c.instance, Pid: h.c.self().GetPid(), Address: m.address()}
+func (s *successor) next(m *mandate) *clusterclientv1.Peer {
+	return &clusterclientv1.Peer{Instance: s.c.instance, Pid: s.c.self().GetPid(), Address: m.address()}
 }
 
 // takeOver takes everything that a leadership rests on. The right comes first:
 // should this process be stopped once it has the listener, then others know
 // whose that is.
-func (h *heir) takeOver(s *clusterclientv1.Succeed) (*mandate, error) {
-	r := h.ready
-	if r == nil || r.id != s.GetId() {
+func (s *successor) takeOver(f *clusterclientv1.Succeed) (*mandate, error) {
+	r := s.ready
+	if r == nil || r.id != f.GetId() {
 		return nil, errNotWanted
 	}
-	h.ready = nil
-	ctx, cancel := context.WithTimeout(h.ctx, settlePatience)
+	s.ready = nil
+	ctx, cancel := context.WithTimeout(s.ctx, settlePatience)
 	defer cancel()
-	m := &mandate{term: s.GetTerm() + 1, at: s.GetAddress(), owner: s.GetAddress() == h.c.address, ready: r}
+	m := &mandate{term: f.GetTerm() + 1, at: f.GetAddress(), owner: f.GetAddress() == s.c.address, ready: r}
 	var err error
 	if !m.owner && r.take == nil {
-		m.lis, err = h.c.listenBeside(ctx)
+		m.lis, err = s.c.listenBeside(ctx)
 	}
 	if err == nil {
-		r.warm.Settle(ctx, s.GetKeys())
-		err = h.c.claim(ctx, m, false)
+		r.warm.Settle(ctx, f.GetKeys())
+		err = s.c.claim(ctx, m, false)
 	}
 	if err == nil {
-		h.answer(&clusterclientv1.Succeeded{Id: s.GetId(), Leader: h.next(m)})
-		err = h.c.inherit(ctx, m)
+		s.answer(&clusterclientv1.Succeeded{Id: f.GetId(), Leader: s.next(m)})
+		err = s.c.inherit(ctx, m)
 	}
 	if err != nil {
 		m.drop()

@@ -12,10 +12,10 @@ import (
 	"github.com/clusterclient/clusterclient/internal/lease"
 )
 
-// A tenure is one leadership's hold on the lease of its name. It is renewed
+// A leaseHold is one leadership's hold on the lease of its name. It is renewed
 // while the leader's own loop runs, and looked at before the leader acts. A
-// nil tenure is that of a leadership without a lease.
-type tenure struct {
+// nil one is that of a leadership without a lease.
+type leaseHold struct {
 	c     *Client
 	bell  chan struct{} // one slot: the leader's loop has just run
 	led   atomic.Bool   // there is a leader, whose loop rings
@@ -30,47 +30,47 @@ type tenure struct {
 
 var errSuperseded = errors.New("another process leads in a higher term")
 
-func (c *Client) newTenure(r lease.Record) *tenure {
-	t := &tenure{c: c, bell: make(chan struct{}, 1), busy: make(chan struct{}, 1), record: r, supersede: func(*supersededError) {}}
+func (c *Client) newLeaseHold(r lease.Record) *leaseHold {
+	t := &leaseHold{c: c, bell: make(chan struct{}, 1), busy: make(chan struct{}, 1), record: r, supersede: func(*supersededError) {}}
 	t.safeUntil(r)
 	return t
 }
 
-func (t *tenure) safeUntil(r lease.Record) { t.until.Store(int64(r.Renewed + r.Sure)) }
+func (h *leaseHold) safeUntil(r lease.Record) { h.until.Store(int64(r.Renewed + r.Sure)) }
 
 // ownsPort notes that the cluster's port is this leader's now.
-func (t *tenure) ownsPort() {
-	if t == nil {
+func (h *leaseHold) ownsPort() {
+	if h == nil {
 		return
 	}
-	t.busy <- struct{}{}
-	t.record.OwnsPort, t.record.Ousted, t.record.Owner = true, lease.Holder{}, lease.Holder{}
-	<-t.busy
-	t.ring()
+	h.busy <- struct{}{}
+	h.record.OwnsPort, h.record.Ousted, h.record.Owner = true, lease.Holder{}, lease.Holder{}
+	<-h.busy
+	h.ring()
 }
 
 // endsBy makes supersede what ends the leadership when somebody takes over.
-func (t *tenure) endsBy(supersede func(*supersededError)) {
-	t.busy <- struct{}{}
-	defer func() { <-t.busy }()
-	t.supersede = supersede
+func (h *leaseHold) endsBy(supersede func(*supersededError)) {
+	h.busy <- struct{}{}
+	defer func() { <-h.busy }()
+	h.supersede = supersede
 }
 
 // handOver makes the loop of the leader, which there is now, the one that
 // rings.
-func (t *tenure) handOver() {
-	if t != nil {
-		t.led.Store(true)
+func (h *leaseHold) handOver() {
+	if h != nil {
+		h.led.Store(true)
 	}
 }
 
 // ring makes run renew the lease.
-func (t *tenure) ring() {
-	if t == nil {
+func (h *leaseHold) ring() {
+	if h == nil {
 		return
 	}
 	select {
-	case t.bell <- struct{}{}:
+	case h.bell <- struct{}{}:
 	default:
 	}
 }
@@ -79,8 +79,8 @@ func (t *tenure) ring() {
 // While the upstream is being opened there is no leader, and run rings itself.
 // Renewing has a goroutine of its own so that a slow disk does not make the
 // leader look hung.
-func (t *tenure) run(ctx context.Context, term func() uint64) {
-	if t == nil {
+func (h *leaseHold) run(ctx context.Context, term func() uint64) {
+	if h == nil {
 		return
 	}
 	tick := time.NewTicker(renewEvery)
@@ -88,16 +88,16 @@ func (t *tenure) run(ctx context.Context, term func() uint64) {
 	for {
 		select {
 		case <-tick.C:
-			if t.led.Load() {
+			if h.led.Load() {
 				continue
 			}
-		case <-t.bell:
+		case <-h.bell:
 		case <-ctx.Done():
 			return
 		}
-		if err := t.renew(term()); err != nil && !errors.Is(err, errSuperseded) {
-			if times, due := t.c.repeats.Due("lease"); due {
-				t.c.log.Warn("lease not renewed, trying again", "error", err, "times", times)
+		if err := h.renew(term()); err != nil && !errors.Is(err, errSuperseded) {
+			if times, due := h.c.repeats.Due("lease"); due {
+				h.c.log.Warn("lease not renewed, trying again", "error", err, "times", times)
 			}
 		}
 	}
@@ -105,41 +105,41 @@ func (t *tenure) run(ctx context.Context, term func() uint64) {
 
 // mayAct returns why somebody else may be leading. For a while after the lease
 // was renewed nobody can, and nothing is asked of the disk.
-func (t *tenure) mayAct() error {
-	if t == nil || int64(t.c.lease.Host().Now()) < t.until.Load() {
+func (h *leaseHold) mayAct() error {
+	if h == nil || int64(h.c.lease.Host().Now()) < h.until.Load() {
 		return nil
 	}
-	return t.renew(0)
+	return h.renew(0)
 }
 
 // renew renews the lease in the term given, if that has grown. When another
 // process has taken it over, the leadership ends.
-func (t *tenure) renew(term uint64) error {
-	if t == nil {
+func (h *leaseHold) renew(term uint64) error {
+	if h == nil {
 		return nil
 	}
-	t.busy <- struct{}{}
-	defer func() { <-t.busy }()
-	if t.released {
+	h.busy <- struct{}{}
+	defer func() { <-h.busy }()
+	if h.released {
 		return errSuperseded
 	}
-	next := t.record
+	next := h.record
 	next.Term = max(next.Term, term)
-	renewed, err := t.c.lease.Renew(next)
+	renewed, err := h.c.lease.Renew(next)
 	switch {
 	case err == nil:
-		t.record, t.lost = renewed, nil
-		t.safeUntil(renewed)
+		h.record, h.lost = renewed, nil
+		h.safeUntil(renewed)
 	case errors.Is(err, lease.ErrSuperseded):
-		t.released = true
-		t.end()
+		h.released = true
+		h.end()
 		return errSuperseded
 	case unwritable(err):
 		// Nobody can take over by a lease either.
-		if t.lost == nil {
-			t.c.log.Warn("the lease cannot be written by anybody, leading without", "error", err)
+		if h.lost == nil {
+			h.c.log.Warn("the lease cannot be written by anybody, leading without", "error", err)
 		}
-		t.lost = err
+		h.lost = err
 		return nil
 	}
 	return err
@@ -158,29 +158,29 @@ func unwritable(err error) bool {
 }
 
 // end ends the leadership in favour of the one that the lease tells of.
-func (t *tenure) end() {
-	why := &supersededError{term: t.record.Term + 1}
-	if r, err := t.c.lease.Read(); err == nil {
+func (h *leaseHold) end() {
+	why := &supersededError{term: h.record.Term + 1}
+	if r, err := h.c.lease.Read(); err == nil {
 		why.term, why.deposedBy = max(why.term, r.Term), r.DeposedBy
 		if id, err := hex.DecodeString(r.Instance); err == nil {
-			t.c.term.saw(why.term, id)
+			h.c.term.saw(why.term, id)
 		}
 	}
-	t.supersede(why)
+	h.supersede(why)
 }
 
 // release lets the next leader begin at once. It is idempotent.
-func (t *tenure) release() {
-	if t == nil {
+func (h *leaseHold) release() {
+	if h == nil {
 		return
 	}
-	t.busy <- struct{}{}
-	defer func() { <-t.busy }()
-	if t.released {
+	h.busy <- struct{}{}
+	defer func() { <-h.busy }()
+	if h.released {
 		return
 	}
-	t.released = true
-	if err := t.c.lease.Release(t.record); err != nil {
-		t.c.log.Debug("lease not released", "error", err)
+	h.released = true
+	if err := h.c.lease.Release(h.record); err != nil {
+		h.c.log.Debug("lease not released", "error", err)
 	}
 }
