@@ -55,6 +55,32 @@ func TestQueueGroupAcrossHandOvers(t *testing.T) {
 	}
 }
 
+// What the leader's own process has dealt with when it is closed, in that very
+// moment, is handed to nobody else.
+func TestQueueGroupMemberThatLeadsCloses(t *testing.T) {
+	for range 50 {
+		inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+			was := cluster.Start()
+			own := mustSubscribe(t, was, "k", follower.QueueGroup("g"))
+			other := cluster.Start()
+			const n = 6 // which one member may hold
+			for i := range n {
+				up.Set("k", strconv.Itoa(i))
+			}
+			const dealtWith = 3
+			for i := range dealtWith {
+				mustYield(t, own, strconv.Itoa(i))
+			}
+			sub := mustSubscribe(t, other, "k", follower.QueueGroup("g"))
+			require.NoError(t, was.Close())
+			for i := dealtWith; i < n; i++ {
+				mustYield(t, sub, strconv.Itoa(i))
+			}
+			mustStayQuiet(t, sub)
+		})
+	}
+}
+
 // TestQueueGroupThatIsBehindIsHandedOver hands over what no member has been
 // given yet.
 func TestQueueGroupThatIsBehindIsHandedOver(t *testing.T) {

@@ -1,7 +1,10 @@
 package follower
 
 import (
+	"context"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -19,22 +22,51 @@ type group struct {
 }
 
 // leaveGroups ends all memberships: what this process was given and has not
-// begun with is for others.
+// begun with is for others. It returns when the leader knows, above all when
+// that is in this process and about to hand over what it takes for unfinished.
 func (f *Follower) leaveGroups() {
-	var members []*Subscription
+	members := make(map[*key][]*Subscription)
 	f.mu.Lock()
 	for _, k := range f.keys {
 		k.mu.Lock()
 		for s := k.first; s != nil; s = s.next {
 			if s.opts.hasGroup {
-				members = append(members, s)
+				members[k] = append(members[k], s)
 			}
 		}
 		k.mu.Unlock()
 	}
 	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+	defer cancel()
+	var leaving sync.WaitGroup
+	for k, subs := range members {
+		leaving.Go(func() { k.leaveGroups(ctx, subs) })
+	}
+	leaving.Wait()
+}
+
+// leavePatience bounds how long a leader is waited for that does not answer.
+const leavePatience = time.Second
+
+// leaveGroups closes members, and keeps the key until the leader has answered
+// what goes the same way behind that.
+func (k *key) leaveGroups(ctx context.Context, members []*Subscription) {
+	stays := newSubscription(&k.f.plain, nil)
+	kept := k.f.add(stays, k.name)
 	for _, s := range members {
 		_ = s.Close() // never fails
+	}
+	if !kept {
+		return
+	}
+	defer func() { _ = stays.Close() }()
+	if l := k.f.state.Load().link; l != nil {
+		deadline, _ := ctx.Deadline()
+		a, _, _ := l.attempt(ctx, deadline, stays.joining())
+		if a != nil {
+			k.f.release(a)
+		}
 	}
 }
 

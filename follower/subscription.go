@@ -143,11 +143,17 @@ func (f *Follower) add(s *Subscription, name string) bool {
 
 // join waits until the leader knows of the queue group's member.
 func (s *Subscription) join(ctx context.Context) error {
-	_, err := s.key.f.do(ctx, &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
+	_, err := s.key.f.do(ctx, s.joining())
+	return err
+}
+
+// joining is the request that is answered when the leader knows what this process
+// wants of the key.
+func (s *Subscription) joining() *request {
+	return &request{op: "subscribe", key: s.key.name, again: always, waits: errNotHeard, frame: func(id uint64, _ int64) *clusterclientv1.RequestFrame {
 		s.key.askWith(id)
 		return nil
-	}})
-	return err
+	}}
 }
 
 // Value returns the newest value known of the key, whether or not Next has
