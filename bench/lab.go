@@ -13,7 +13,7 @@ import (
 )
 
 // maxProcesses bounds how many children a scenario may have at once.
-const maxProcesses = 100
+const maxProcesses = 150
 
 // A lab is where one scenario runs: it starts processes, and ends them all.
 type lab struct {

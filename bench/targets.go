@@ -43,6 +43,8 @@ func targets() []goal {
 		{"invoke", loadOne, "p50", oursLocal, "", false, 3},
 		{"fanout", loadFlat, "deliveries per second", ours, natsPeer, true, 1.8},
 		{"fanout", loadFlat, "deliveries per second", ours, grpcStream, true, 2.8},
+		{"fanout", loadFlat, "deliveries per second", oursReusing, natsPeer, true, 1.8},
+		{"fanout", loadFlat, "deliveries per second", oursReusing, grpcStream, true, 2.8},
 		{"fanout", loadFlat, "deliveries per second", oursOneReaderReuses, natsOneReader, true, 1.8},
 		{"fanout", loadFlat, "deliveries per second", oursOneReaderReuses, grpcStream, true, 2.8},
 		{"fanout", loadPaced, "p99", ours, natsPeer, false, 0.75},
