@@ -111,7 +111,7 @@ func untilTrue(ok func() bool) error {
 // run updates the hot key at a rate and returns how often.
 func (u *crowdUpstream) run(w updateWork) (n int, err error) {
 	start := time.Now()
-	for time.Since(start) < w.Duration {
+	for time.Since(start) < w.Duration || n < fewest {
 		if err := u.update(); err != nil {
 			return n, err
 		}

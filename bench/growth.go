@@ -100,30 +100,35 @@ func (s *grown) calls(l *lab, d time.Duration) ([]measurement, error) {
 }
 
 // cost is what run, which takes about d, costs the leader beyond what it uses
-// in that time anyway.
-func (s *grown) cost(l *lab, d time.Duration, run func() error) (used footprint, err error) {
-	idle, err := s.used(l, func() error { time.Sleep(d); return nil })
+// in as long a time anyway.
+func (s *grown) cost(l *lab, d time.Duration, run func() error) (footprint, error) {
+	idle, rest, err := s.used(l, func() error { time.Sleep(d); return nil })
+	if err != nil {
+		return idle, err
+	}
+	used, took, err := s.used(l, run)
 	if err != nil {
 		return used, err
 	}
-	if used, err = s.used(l, run); err != nil {
-		return used, err
-	}
-	used.Processor = max(0, used.Processor-idle.Processor)
-	used.Allocs -= min(used.Allocs, idle.Allocs)
+	longer := float64(took) / float64(rest)
+	used.Processor = max(0, used.Processor-time.Duration(float64(idle.Processor)*longer))
+	used.Allocs -= min(used.Allocs, uint64(float64(idle.Allocs)*longer))
 	return used, nil
 }
 
-func (s *grown) used(l *lab, run func() error) (footprint, error) {
+// used is what the leader uses while run runs, and how long that takes.
+func (s *grown) used(l *lab, run func() error) (footprint, time.Duration, error) {
 	before, err := s.leader.footprint(l)
 	if err != nil {
-		return before, err
+		return before, 0, err
 	}
+	start := time.Now()
 	if err := run(); err != nil {
-		return before, err
+		return before, 0, err
 	}
+	took := time.Since(start)
 	after, err := s.leader.footprint(l)
-	return footprint{Processor: after.Processor - before.Processor, Allocs: after.Allocs - before.Allocs}, err
+	return footprint{Processor: after.Processor - before.Processor, Allocs: after.Allocs - before.Allocs}, took, err
 }
 
 func (f footprint) per(n int, what string) []measurement {

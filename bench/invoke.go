@@ -22,6 +22,9 @@ const (
 	inFlightMany = 512
 )
 
+// fewest is how many calls, or updates, a figure for each is made from at least.
+const fewest = 100
+
 // invokeScenario echoes 100 bytes, by every peer.
 func invokeScenario(l *lab) error {
 	var pairs []*callPair
@@ -186,7 +189,7 @@ func makeCalls(call func(context.Context) error, w callWork) (callResult, error)
 func makeSingleCalls(call func(context.Context) error, d time.Duration) (callResult, error) {
 	r := callResult{Latencies: new(histogram)}
 	start := time.Now()
-	for before := start; r.Elapsed < d; r.Calls++ {
+	for before := start; r.Elapsed < d || r.Calls < fewest; r.Calls++ {
 		if err := call(context.Background()); err != nil {
 			return r, err
 		}

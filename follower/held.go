@@ -22,7 +22,7 @@ type held struct {
 	stale    bool
 	pending  bool // stale only because the upstream has not been heard yet
 	lent     bool // revision came without a value
-	out      lending
+	readers  readers
 }
 
 // is reports whether w is equal for a subscriber, as [sameValue] does.

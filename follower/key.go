@@ -27,7 +27,7 @@ type key struct {
 	told    *link         // the link on which value was last confirmed
 	toldIn  uint64        // sight.lost of that link then
 	value   held
-	spare   []byte // for the next value, see lending
+	spare   []byte // for the next value, see readers
 	content uint64 // hash of value
 	counted uint64 // what the key counts in link.held; 0 once it is dropped
 	rare    *rare  // what few keys have; nil until this one has

@@ -2,24 +2,24 @@ package follower
 
 import "github.com/clusterclient/clusterclient/internal/wire"
 
-// lending is who may read the data of a held value, beside the key.
+// readers is who may read the data of a held value, beside the key.
 //
-//	             yielded with ReuseData
-//	   nobody ─────────────────────────▶ one
-//	     ▲  │                             │
+//	               yielded with ReuseData
+//	  noReader ─────────────────────────▶ oneReader
+//	     ▲  │                              │
 //	a new│  │ yielded without, or asked for│ yielded again, or asked for
-//	value│  ▼                             ▼
-//	   (any) ◀──────────────────────── anybody
+//	value│  ▼                              ▼
+//	   (any) ◀──────────────────────── anyReader
 //
 // The memory of data that nobody reads is used again for the next value. What
 // one subscription reads is its own until it yields the next value; the key
 // then has it to spare.
-type lending uint8
+type readers uint8
 
 const (
-	nobody lending = iota
-	one
-	anybody
+	noReader readers = iota
+	oneReader
+	anyReader
 )
 
 // ReuseData makes the Data of a value that Next or Values has returned valid
@@ -38,19 +38,17 @@ func ReuseData() SubscribeOption {
 // storeLocked makes v's data the key's.
 func (k *key) storeLocked(v *wire.Value) {
 	h := &k.value
-	switch h.out {
-	case nobody:
+	if h.readers == noReader {
 		h.data = v.DataIn(h.data)
-	default:
-		h.data = v.DataIn(k.spare)
-		k.spare = nil
+		return
 	}
-	h.out = nobody
+	h.data, k.spare = v.DataIn(k.spare), nil
+	h.readers = noReader
 }
 
 // lendLocked notes that anybody may keep the key's data from now on.
 func (k *key) lendLocked() {
-	k.value.out = anybody
+	k.value.readers = anyReader
 	for s := k.first; s != nil; s = s.next {
 		s.owns = false
 	}
@@ -63,12 +61,12 @@ func (s *Subscription) borrowLocked() {
 	if s.owns && s.serial == k.serial { // it yields the same again
 		return
 	}
-	if !s.opts.reuse || k.value.out != nobody {
+	if !s.opts.reuse || k.value.readers != noReader {
 		k.lendLocked()
 		return
 	}
 	if s.owns {
 		k.spare = s.data
 	}
-	k.value.out, s.owns = one, true
+	k.value.readers, s.owns = oneReader, true
 }

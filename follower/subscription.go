@@ -28,7 +28,7 @@ type Subscription struct {
 	refused    bool // ErrStale was the last thing said
 	unserved   bool // it was said that the leader does not serve the key
 	inInbox    bool // of the set, whose mutex guards it
-	owns       bool // nobody else reads data; see lending
+	owns       bool // nobody else reads data; see readers
 	deleted    bool // as are data, version and revision, what was yielded last
 	data       []byte
 	version    string

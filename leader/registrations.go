@@ -192,17 +192,16 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey(), Data: f.GetData()}
 	w := rs.l.witnesses(reg.Owner)
 	rs.mu.Lock()
-	if err := rs.exceededLocked(s, reg); err != nil {
-		rs.mu.Unlock()
+	r, first, err := rs.knowLocked(s, reg, w)
+	if err == nil {
+		r.doomed = false
+	}
+	rs.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	r, first := rs.knowLocked(s, reg, w)
-	rs.mu.Unlock()
-	rs.known(reg.Owner.Instance, r, first)
-	rs.mu.Lock()
-	r.doomed = false
-	rs.mu.Unlock()
 	if first {
+		rs.tellNew(r)
 		rs.awaitWitnesses(ctx, r)
 	}
 	if err := up.Register(ctx, reg); err != nil {
@@ -220,27 +219,26 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 }
 
 // knowLocked returns the registration that reg, of the owner that s is of, is
-// about. If it is new, w, if not nil, are those that are to say that they know of
-// it, and known is to be called.
-func (rs *registrations) knowLocked(s *session, reg Registration, w *witnesses) (r *registration, first bool) {
-	id := regID{reg.Owner.Instance, reg.ID}
-	r = rs.byID[id]
-	first = r == nil
-	if first {
-		r = &registration{peer: s.proto, reg: reg, begun: true, witnesses: w}
-		rs.keepLocked(id, r)
-		rs.askLocked(r)
+// about, unless that is over a limit. If it is new, w, if not nil, are those that
+// are to say that they know of it, and tellNew is to be called.
+func (rs *registrations) knowLocked(s *session, reg Registration, w *witnesses) (r *registration, first bool, err error) {
+	if err := rs.exceededLocked(s, reg); err != nil {
+		return nil, false, err
 	}
-	return r, first
+	id := regID{reg.Owner.Instance, reg.ID}
+	if r = rs.byID[id]; r != nil {
+		return r, false, nil
+	}
+	r = &registration{peer: s.proto, reg: reg, begun: true, witnesses: w}
+	rs.keepLocked(id, r)
+	rs.askLocked(r)
+	return r, true, nil
 }
 
-// known tells candidates of an owner's registration if it is new.
-func (rs *registrations) known(owner string, r *registration, first bool) {
-	if !first {
-		return
-	}
+// tellNew tells candidates of a registration that is new.
+func (rs *registrations) tellNew(r *registration) {
 	rs.tellAll(r)
-	if !rs.l.hasSession(owner) { // it died meanwhile
+	if owner := r.reg.Owner.Instance; !rs.l.hasSession(owner) { // it died meanwhile
 		rs.startGrace(owner)
 	}
 }
@@ -249,19 +247,16 @@ func (rs *registrations) known(owner string, r *registration, first bool) {
 // kept if that fails: its owner may die before it tries again.
 func (rs *registrations) deregister(ctx context.Context, s *session, f *clusterclientv1.Deregister) error {
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()}
-	err := rs.withdraw(ctx, reg)
-	if err == nil {
-		return nil
-	}
-	rs.mu.Lock()
-	if rs.exceededLocked(s, reg) != nil { // which nobody is to keep
+	if failed := rs.withdraw(ctx, reg); failed != nil {
+		rs.mu.Lock()
+		r, first, over := rs.knowLocked(s, reg, nil)
 		rs.mu.Unlock()
-		return err
+		if over == nil && first {
+			rs.tellNew(r)
+		}
+		return failed
 	}
-	r, first := rs.knowLocked(s, reg, nil)
-	rs.mu.Unlock()
-	rs.known(reg.Owner.Instance, r, first)
-	return err
+	return nil
 }
 
 // withdraw takes a registration back; one that is not there is no error. What
@@ -274,16 +269,11 @@ func (rs *registrations) withdraw(ctx context.Context, reg Registration) error {
 	id := regID{reg.Owner.Instance, reg.ID}
 	rs.mu.Lock()
 	r := rs.byID[id]
-	rs.mu.Unlock()
-	if r == nil {
-		return up.Deregister(ctx, reg)
-	}
-	rs.mu.Lock()
-	if r.stored {
+	if r != nil && r.stored {
 		reg = r.reg
 	}
 	rs.mu.Unlock()
-	if err := up.Deregister(ctx, reg); err != nil {
+	if err := up.Deregister(ctx, reg); err != nil || r == nil {
 		return err
 	}
 	rs.mu.Lock()
