@@ -76,11 +76,14 @@ func Create(name string, port int, opts ...Option) (*Client, error) {
 // CreateContext is [Create] bounded by ctx as well. ctx has no part in the
 // client's life after that.
 func CreateContext(ctx context.Context, name string, port int, opts ...Option) (*Client, error) {
-	o, port, err := resolve(name, port, opts)
+	o, port, err := resolve("create", name, port, opts)
 	if err != nil {
 		return nil, err
 	}
 	c := newClient(name, port, o)
+	if ctx.Err() != nil {
+		return nil, c.ended(ctx, "create", "", nil)
+	}
 	roles, cancel := context.WithCancelCause(context.Background())
 	c.cancel = cancel
 	go c.runRoles(roles)
@@ -92,8 +95,7 @@ func CreateContext(ctx context.Context, name string, port int, opts ...Option) (
 		return c, nil
 	case err = <-c.failed:
 	case <-ctx.Done():
-		e := errs.FromContext(ctx, "create", "", c.status.waitsFor())
-		e.Name, err = name, e
+		err = c.ended(ctx, "create", "", c.status.waitsFor())
 	}
 	if closeErr := c.Close(); closeErr != nil {
 		err = errors.Join(err, closeErr)
@@ -171,9 +173,7 @@ func (c *Client) Resign(ctx context.Context) error {
 	if c.closed() {
 		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
 	}
-	e := errs.FromContext(ctx, "resign", "", c.status.waitsFor())
-	e.Name = c.name
-	return e
+	return c.ended(ctx, "resign", "", c.status.waitsFor())
 }
 
 func (c *Client) closed() bool {

@@ -29,11 +29,14 @@ import (
 // 5 s, so that it notices before it acts when it goes on, and ResignAt waits
 // for that. A leader that does renew its lease does not hang, and stays.
 func ResignAt(ctx context.Context, name string, port int, force bool, opts ...Option) (term uint64, err error) {
-	o, port, err := resolve(name, port, opts)
+	o, port, err := resolve("resign", name, port, opts)
 	if err != nil {
 		return 0, err
 	}
 	c := newClient(name, port, o) // which takes no role
+	if ctx.Err() != nil {
+		return 0, c.ended(ctx, "resign", "", nil)
+	}
 	term, err = c.resignRemote(ctx, force)
 	if _, silent := errors.AsType[*silentError](err); force && (silent || errors.Is(err, errs.ErrForeignListener)) {
 		return c.deposeHung(ctx, err)
@@ -47,10 +50,8 @@ func (c *Client) resignRemote(ctx context.Context, force bool) (term uint64, err
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := c.patiently(ctx, address)
-	defer cancel()
 	var answer error // of the leader
-	err = c.visit(ctx, "resign", address, func(conn grpc.ClientConnInterface) error {
+	err = c.visit(ctx, "resign", address, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		resp, err := clusterclientv1.NewClusterClientServiceClient(conn).
 			Resign(ctx, &clusterclientv1.ResignRequest{Name: c.name, Force: force}, grpc.ForceCodecV2(wire.Codec{}))
 		term = resp.GetTerm()

@@ -181,7 +181,7 @@ func TestErrorOfWatch(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		c := cluster.Start().Client
 		_, err := clusterclient.Get[int](t.Context(), c, "k")
-		requireFailure(t, err, `clusterclient: decode "k" (cluster "test"): key does not exist`, codes.Unknown, false, clusterclient.ErrDeleted)
+		requireFailure(t, err, `clusterclient: get "k" (cluster "test"): key does not exist`, codes.Unknown, false, clusterclient.ErrDeleted)
 		up.Set("k", "no number")
 		var errs []error
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -192,7 +192,7 @@ func TestErrorOfWatch(t *testing.T) {
 		require.NotEmpty(t, errs)
 		err = errs[len(errs)-2]
 		require.ErrorIs(t, err, clusterclient.ErrInvalid)
-		require.ErrorContains(t, err, `decode "k" (cluster "test"): invalid argument: version "1" is no int`)
+		require.ErrorContains(t, err, `watch "k" (cluster "test"): invalid argument: version "1" is no int`)
 		require.ErrorIs(t, errs[len(errs)-1], context.DeadlineExceeded, "the last error")
 	})
 }

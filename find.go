@@ -40,11 +40,11 @@ const (
 func (c *Client) find(ctx context.Context, op string, req *clusterclientv1.InspectRequest) (n inspect.Node, address string, err error) {
 	led, _ := c.lease.Read()
 	if address, ok := c.elsewhere(led); ok {
-		if n, err := c.inspectAt(ctx, address, req); err == nil && n.Names[0].Name == c.name {
+		if n, err := c.inspectAt(ctx, op, address, req); err == nil && n.Names[0].Name == c.name {
 			return n, address, nil
 		}
 	}
-	n, err = c.inspectAt(ctx, c.address, req)
+	n, err = c.inspectAt(ctx, op, c.address, req)
 	if err != nil {
 		return n, c.address, c.ownerSilent(op, err)
 	}
@@ -58,7 +58,7 @@ func (c *Client) find(ctx context.Context, op string, req *clusterclientv1.Inspe
 	if address = n.Names[i].Leader.Address; address == "" {
 		return n, "", &Error{Code: errs.NoLeader, Op: op, Name: c.name, Cause: errors.New(describe(&clusterclientv1.Peer{Pid: int64(n.Names[i].Leader.PID)}) + " is about to lead it")}
 	}
-	n, err = c.inspectAt(ctx, address, req)
+	n, err = c.inspectAt(ctx, op, address, req)
 	return n, address, err
 }
 
@@ -135,11 +135,9 @@ func whileAlive[T comparable](ctx context.Context, patience time.Duration, sign 
 }
 
 // inspectAt asks whoever listens at address.
-func (c *Client) inspectAt(ctx context.Context, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
-	ctx, cancel := c.patiently(ctx, address)
-	defer cancel()
+func (c *Client) inspectAt(ctx context.Context, op, address string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
 	var n inspect.Node
-	err := c.visit(ctx, "inspect", address, func(conn grpc.ClientConnInterface) (err error) {
+	err := c.visit(ctx, op, address, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 		n, err = askNode(ctx, conn, req)
 		return err
 	})
@@ -147,14 +145,25 @@ func (c *Client) inspectAt(ctx context.Context, address string, req *clusterclie
 }
 
 // visit connects to address for ask alone, and explains what went wrong.
-func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.ClientConnInterface) error) error {
+func (c *Client) visit(ctx context.Context, op, address string, ask func(context.Context, grpc.ClientConnInterface) error) error {
+	asking, cancel := c.patiently(ctx, address)
+	defer cancel()
+	err := c.visitFor(asking, op, address, ask)
+	if errors.Is(err, errs.ErrForeignListener) && isOver(ctx) { // the caller's time, which says nothing of who listens
+		return c.ended(ctx, op, "", fmt.Errorf("%s has not answered", address))
+	}
+	return err
+}
+
+// visitFor is visit until ctx ends, which is as long as whoever listens may take.
+func (c *Client) visitFor(ctx context.Context, op, address string, ask func(context.Context, grpc.ClientConnInterface) error) error {
 	fail := func(code errs.Code, cause error) error { return &Error{Code: code, Op: op, Name: c.name, Cause: cause} }
 	raw, err := c.dial(ctx, address)
 	switch said, isSaid := errors.AsType[*Error](err); {
 	case errors.Is(err, errNobody):
 		return fail(errs.NoLeader, err)
 	case isSaid:
-		return saidIn(op, said)
+		return errs.In(op, "", said)
 	case err != nil:
 		return fail(errs.ForeignListener, fmt.Errorf("%s: %w", address, err))
 	}
@@ -164,11 +173,11 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 		return fail(errs.Unspecified, err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err = ask(conn); err == nil {
+	if err = ask(ctx, conn); err == nil {
 		return nil
 	}
 	if said, ok := errors.AsType[*Error](c.refusedBy(address, raw.Refused())); ok {
-		return saidIn(op, said)
+		return errs.In(op, "", said)
 	}
 	if ctx.Err() != nil {
 		return fail(errs.ForeignListener, fmt.Errorf("%s does not answer: %w", address, context.Cause(ctx)))
@@ -179,11 +188,20 @@ func (c *Client) visit(ctx context.Context, op, address string, ask func(grpc.Cl
 	return fail(errs.ForeignListener, fmt.Errorf("%s does not answer as a cluster does: %w", address, err))
 }
 
-// saidIn returns the error of a [Create] as that of something else.
-func saidIn(op string, e *Error) error {
-	said := *e
-	said.Op = op
-	return &said
+// isOver reports whether ctx has ended, or does at this moment, which whoever
+// was asked may have noticed first.
+func isOver(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
+// ended returns the error of op for a context that is over, and what it was
+// waiting for, if that is known.
+func (c *Client) ended(ctx context.Context, op, key string, waiting error) error {
+	<-ctx.Done() // at once, or any moment now
+	e := errs.FromContext(ctx, op, key, waiting)
+	e.Name = c.name
+	return e
 }
 
 // askNode asks the server at the other end of conn.

@@ -23,17 +23,21 @@ import (
 //
 // It fails with [ErrNoLeader] when nobody listens, or a process of ours that
 // hangs, with [ErrForeignListener] when whoever listens is no cluster of ours,
-// and with [ErrPeerRefused]. The result has what the leases in the runtime
-// directory tell even then: the owner of the port that hangs, and names that
-// are led beside it. A leader that does not answer is in the result, with its trouble.
+// with [ErrPeerRefused], and when ctx ends, with an error that is ctx's. The
+// result has what the leases in the runtime directory tell even then: the owner
+// of the port that hangs, and names that are led beside it. A leader that does
+// not answer is in the result, with its trouble.
 func Inspect(ctx context.Context, port int, q inspect.Query, opts ...Option) (inspect.Cluster, error) {
-	o, port, err := resolve("inspect", port, opts)
+	o, port, err := resolveOptions(port, opts)
 	if err != nil {
-		return inspect.Cluster{}, err
+		return inspect.Cluster{}, &Error{Code: errs.Invalid, Op: "inspect", Cause: err}
 	}
 	c := newClient("", port, o) // which takes no role
+	if ctx.Err() != nil {
+		return inspect.Cluster{}, c.ended(ctx, "inspect", "", nil)
+	}
 	cl := inspect.Cluster{Address: c.address, Names: []inspect.Name{}}
-	n, err := c.inspectAt(ctx, c.address, request(q))
+	n, err := c.inspectAt(ctx, "inspect", c.address, request(q))
 	if err == nil {
 		cl.Owner, cl.Names = n.Self, n.Names
 	} else if owners := c.ownersOfPort(); len(owners) > 0 && errors.Is(err, errs.ErrForeignListener) {
@@ -65,7 +69,7 @@ func request(q inspect.Query) *clusterclientv1.InspectRequest {
 // without joining it. It fails with [ErrInvalid] for what cannot be a key, with
 // [ErrNoLeader] when nobody leads the name, and as [Inspect] does.
 func Explain(ctx context.Context, name string, port int, key string, opts ...Option) (inspect.Explanation, error) {
-	o, port, err := resolve(name, port, opts)
+	o, port, err := resolve("explain", name, port, opts)
 	if err != nil {
 		return inspect.Explanation{}, err
 	}
@@ -73,9 +77,12 @@ func Explain(ctx context.Context, name string, port int, key string, opts ...Opt
 		return inspect.Explanation{}, &Error{Code: errs.Invalid, Op: "explain", Name: name, Cause: err}
 	}
 	c := newClient(name, port, o) // which takes no role
+	if ctx.Err() != nil {
+		return inspect.Explanation{}, c.ended(ctx, "explain", key, nil)
+	}
 	n, _, err := c.find(ctx, "explain", &clusterclientv1.InspectRequest{Key: key, Followers: true})
 	if err != nil {
-		return inspect.Explanation{}, err
+		return inspect.Explanation{}, errs.In("explain", key, err)
 	}
 	if n.Explanation == nil || n.Explanation.Name != name {
 		return inspect.Explanation{}, &Error{Code: errs.NoLeader, Op: "explain", Name: name, Key: key, Cause: fmt.Errorf("pid %d: %s %s", n.Self.PID, n.Names[0].State, n.Names[0].Reason)}
@@ -85,7 +92,7 @@ func Explain(ctx context.Context, name string, port int, key string, opts ...Opt
 
 // inspectOther asks the leader of a name that somebody else told of.
 func (c *Client) inspectOther(ctx context.Context, name *inspect.Name, req *clusterclientv1.InspectRequest) {
-	n, err := c.inspectAt(ctx, name.Leader.Address, req)
+	n, err := c.inspectAt(ctx, "inspect", name.Leader.Address, req)
 	switch {
 	case err != nil:
 		name.Trouble, name.Refused = causeOf(err), errors.Is(err, errs.ErrPeerRefused)
@@ -99,13 +106,13 @@ func (c *Client) inspectOther(ctx context.Context, name *inspect.Name, req *clus
 }
 
 // Inspect returns what the leader of this client's name knows, as far as q
-// asks for it. It fails with [ErrNoLeader] when there is no leader now, and
-// with [ErrClosed].
+// asks for it. It fails with [ErrNoLeader] when there is no leader now, when ctx
+// ends, with an error that is ctx's, and with [ErrClosed].
 func (c *Client) Inspect(ctx context.Context, q inspect.Query) (inspect.Name, error) {
 	if c.closed() {
 		return inspect.Name{}, &Error{Code: errs.Closed, Op: "inspect", Name: c.name}
 	}
-	n, err := c.askLeader(ctx, request(q))
+	n, err := c.askLeader(ctx, "inspect", "", request(q))
 	if err != nil {
 		return inspect.Name{}, err
 	}
@@ -117,8 +124,9 @@ func (c *Client) Inspect(ctx context.Context, q inspect.Query) (inspect.Name, er
 // value, since when, in which revision the leader holds it, and what each
 // process has of it. A key that nobody subscribes to is explained as
 // unwatched. When there is no leader to ask, the explanation says why and is
-// left with what this process itself holds. It fails with [ErrInvalid] for what
-// cannot be a key, and with [ErrClosed].
+// left with what this process itself holds. So it is when ctx ends before the
+// leader has answered; the error is ctx's then. It fails with [ErrInvalid] for
+// what cannot be a key, and with [ErrClosed].
 func (c *Client) Explain(ctx context.Context, key string) (inspect.Explanation, error) {
 	if err := wire.CheckKey(key); err != nil {
 		return inspect.Explanation{}, &Error{Code: errs.Invalid, Op: "explain", Name: c.name, Cause: err}
@@ -130,10 +138,13 @@ func (c *Client) Explain(ctx context.Context, key string) (inspect.Explanation, 
 		Name: c.name, Key: key, At: time.Now(), Subscribers: []inspect.Subscriber{},
 		Watch: inspect.Watch{State: inspect.Unwatched}, Value: inspect.Value{State: inspect.Unknown},
 	}
-	n, err := c.askLeader(ctx, &clusterclientv1.InspectRequest{Key: key, Followers: true})
+	n, err := c.askLeader(ctx, "explain", key, &clusterclientv1.InspectRequest{Key: key, Followers: true})
 	switch {
 	case err != nil:
 		e.Trouble = err.Error()
+		if errors.Is(err, errs.ErrNoLeader) {
+			err = nil
+		}
 	case n.Explanation != nil:
 		e = *n.Explanation
 	default:
@@ -142,20 +153,26 @@ func (c *Client) Explain(ctx context.Context, key string) (inspect.Explanation, 
 	if h := c.driver.Holding(key); h.Key != nil {
 		e.Here = &h
 	}
-	return e, nil
+	return e, err
 }
 
-// askLeader asks the leader that this client has a session with.
-func (c *Client) askLeader(ctx context.Context, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
-	ctx, cancel := whileAlive(ctx, inspectTimeout, c.driver.LastBeat)
-	defer cancel()
+// askLeader asks the leader that this client has a session with, for op.
+func (c *Client) askLeader(ctx context.Context, op, key string, req *clusterclientv1.InspectRequest) (inspect.Node, error) {
+	if ctx.Err() != nil {
+		return inspect.Node{}, c.ended(ctx, op, key, nil)
+	}
 	conn, err := c.driver.Conn()
 	if err != nil {
-		return inspect.Node{}, &Error{Code: errs.NoLeader, Op: "inspect", Name: c.name, Cause: err}
+		return inspect.Node{}, &Error{Code: errs.NoLeader, Op: op, Name: c.name, Key: key, Cause: err}
 	}
-	n, err := askNode(ctx, conn, req)
-	if err != nil {
-		return n, &Error{Code: errs.NoLeader, Op: "inspect", Name: c.name, Cause: err}
+	asking, cancel := whileAlive(ctx, inspectTimeout, c.driver.LastBeat)
+	defer cancel()
+	n, err := askNode(asking, conn, req)
+	switch {
+	case err != nil && isOver(ctx):
+		return n, c.ended(ctx, op, key, fmt.Errorf("the leader, %s, has not answered", c.status.whoLeads()))
+	case err != nil:
+		return n, &Error{Code: errs.NoLeader, Op: op, Name: c.name, Key: key, Cause: err}
 	}
 	return n, nil
 }

@@ -293,8 +293,17 @@ type Network interface {
 func WithNetwork(n Network) Option { return func(o *options) { o.network = n } }
 
 // resolve applies opts over the defaults and checks everything that can be
-// checked before anything is started.
-func resolve(name string, port int, opts []Option) (options, int, error) {
+// checked before op has started anything.
+func resolve(op, name string, port int, opts []Option) (options, int, error) {
+	o, port, err := resolveOptions(port, opts)
+	if err = cmp.Or(checkName(name), err); err != nil {
+		return o, 0, &Error{Code: errs.Invalid, Op: op, Name: name, Cause: err}
+	}
+	return o, port, nil
+}
+
+// resolveOptions is resolve without a name.
+func resolveOptions(port int, opts []Option) (options, int, error) {
 	o := options{
 		codec: codec.JSON, logger: hclog.NewNullLogger(), network: loopback{}, host: defaultHost,
 		maxWait: defaultMaxWait, linger: defaultLinger, callTimeout: defaultCallTimeout,
@@ -304,7 +313,7 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 	}
 	for i, opt := range opts {
 		if opt == nil {
-			return o, 0, &Error{Code: errs.Invalid, Op: "create", Name: name, Cause: fmt.Errorf("option %d is nil", i)}
+			return o, 0, fmt.Errorf("option %d is nil", i)
 		}
 		opt(&o)
 	}
@@ -312,8 +321,8 @@ func resolve(name string, port int, opts []Option) (options, int, error) {
 		o.logger = hclog.NewNullLogger()
 	}
 	port, portErr := resolvePort(port)
-	if err := cmp.Or(checkName(name), portErr, o.check(), o.checkPeers(), o.checkAddress(), o.limits.check()); err != nil {
-		return o, 0, &Error{Code: errs.Invalid, Op: "create", Name: name, Cause: err}
+	if err := cmp.Or(portErr, o.check(), o.checkPeers(), o.checkAddress(), o.limits.check()); err != nil {
+		return o, 0, err
 	}
 	o.limits = o.limits.withDefaults()
 	return o, port, nil

@@ -184,6 +184,13 @@ func (b *statusBoard) leaderTerm() uint64 {
 	return b.term
 }
 
+// whoLeads describes the leader of the role that is held.
+func (b *statusBoard) whoLeads() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return describe(b.leader)
+}
+
 func (b *statusBoard) servedAt() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

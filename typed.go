@@ -29,20 +29,18 @@ func Watch[T any](ctx context.Context, c *Client, key string, opts ...follower.S
 		var zero T
 		sub, err := c.Subscribe(ctx, key, append(slices.Clip(opts), follower.ReuseData())...)
 		if err != nil {
-			yield(zero, err)
+			yield(zero, errs.In("watch", "", err))
 			return
 		}
 		defer func() { _ = sub.Close() }()
 		for {
 			v, err := sub.Next(ctx)
+			ended := err != nil && !errs.GoesOn(err)
 			t := zero
 			if err == nil {
-				t, err = decode[T](c, v)
-			} else if !errs.GoesOn(err) {
-				yield(zero, err)
-				return
+				t, err = decode[T](c, "watch", v)
 			}
-			if !yield(t, err) {
+			if !yield(t, errs.In("watch", "", err)) || ended {
 				return
 			}
 		}
@@ -58,7 +56,7 @@ func Get[T any](ctx context.Context, c *Client, key string, opts ...follower.Sub
 		var zero T
 		return zero, err
 	}
-	return decode[T](c, v)
+	return decode[T](c, "get", v)
 }
 
 // Invoke runs method in the leader's process with req and returns its result.
@@ -70,16 +68,17 @@ func Invoke[Req, Resp any](ctx context.Context, c *Client, method string, req Re
 	})
 }
 
-func decode[T any](c *Client, v follower.Value) (T, error) {
+// decode is the end of op.
+func decode[T any](c *Client, op string, v follower.Value) (T, error) {
 	var zero T
 	if v.Deleted {
-		return zero, &Error{Code: errs.Unspecified, Op: "decode", Name: c.name, Key: v.Key, Cause: ErrDeleted}
+		return zero, &Error{Code: errs.Unspecified, Op: op, Name: c.name, Key: v.Key, Cause: ErrDeleted}
 	}
 	t, err := typed.Decode[T](func(target any) error {
 		return codec.For(target, c.opts.codec).Unmarshal(v.Data, target)
 	})
 	if err != nil {
-		err = &Error{Code: errs.Invalid, Op: "decode", Name: c.name, Key: v.Key, Cause: fmt.Errorf("version %q is no %v: %w", v.Version, reflect.TypeFor[T](), err)}
+		err = &Error{Code: errs.Invalid, Op: op, Name: c.name, Key: v.Key, Cause: fmt.Errorf("version %q is no %v: %w", v.Version, reflect.TypeFor[T](), err)}
 	}
 	return t, err
 }

@@ -50,7 +50,7 @@ func (p *Page) serveExplanation(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, err := c.Explain(ctx, r.URL.Query().Get("key"))
-	if err != nil {
+	if err != nil && e.Trouble == "" { // else the leader has not answered, and the rest is there
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

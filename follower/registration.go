@@ -59,7 +59,7 @@ func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Regi
 	f.mu.Lock()
 	f.unsettled[r.id] = struct{}{}
 	f.mu.Unlock()
-	if err := r.announce(ctx, data); err != nil {
+	if err := r.announce(ctx, "register", data); err != nil {
 		f.goUnlessClosed(r.retract)
 		return nil, err
 	}
@@ -79,17 +79,17 @@ func (f *Follower) Register(ctx context.Context, key string, data []byte) (*Regi
 func (r *Registration) Update(ctx context.Context, data []byte) error {
 	ctx, cancel := r.f.withTimeout(ctx)
 	defer cancel()
-	if err := r.begin(ctx, "register"); err != nil {
+	if err := r.begin(ctx, "update"); err != nil {
 		return err
 	}
 	defer r.end()
 	if r.closed {
-		return r.f.closedErr("register", r.key)
+		return r.f.closedErr("update", r.key)
 	}
-	if err := r.f.checkValue("register", r.key, data); err != nil {
+	if err := r.f.checkValue("update", r.key, data); err != nil {
 		return err
 	}
-	return r.announce(ctx, data)
+	return r.announce(ctx, "update", data)
 }
 
 // begin waits, within ctx, for the operation that is under way.
@@ -113,9 +113,9 @@ func (r *Registration) Close() error {
 }
 
 // announce is called within an operation, as is takeBack.
-func (r *Registration) announce(ctx context.Context, data []byte) error {
+func (r *Registration) announce(ctx context.Context, op string, data []byte) error {
 	data = slices.Clone(data) // the next leader gets it as it is now
-	on, err := r.f.do(ctx, r.announcement(data))
+	on, err := r.f.do(ctx, r.announcement(op, data))
 	if err != nil {
 		return err
 	}
@@ -124,8 +124,8 @@ func (r *Registration) announce(ctx context.Context, data []byte) error {
 }
 
 // announcement is the request that announces data.
-func (r *Registration) announcement(data []byte) *request {
-	return &request{op: "register", key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
+func (r *Registration) announcement(op string, data []byte) *request {
+	return &request{op: op, key: r.key, again: always, frame: func(id uint64, deadline int64) *clusterclientv1.RequestFrame {
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Register{
 			Register: &clusterclientv1.Register{Id: id, Registration: r.id, Key: r.key, Data: data, Deadline: deadline},
 		}}
@@ -257,7 +257,7 @@ func (r *Registration) replayOnce(l *link) error {
 	if r.closed || r.on == l {
 		return nil
 	}
-	a, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement(r.data))
+	a, state, err := l.attempt(l.ctx, time.Now().Add(r.f.cfg.CallTimeout), r.announcement("register", r.data))
 	if state != settled || l.ctx.Err() != nil { // the leader is leaving, or gone
 		return nil
 	}

@@ -329,6 +329,11 @@ func (s *Subscription) dropLocked() {
 // refused. Following a key with Get costs less while the process has a
 // subscription to it.
 func (f *Follower) Get(ctx context.Context, key string, opts ...SubscribeOption) (Value, error) {
+	v, err := f.get(ctx, key, opts)
+	return v, errs.In("get", "", err)
+}
+
+func (f *Follower) get(ctx context.Context, key string, opts []SubscribeOption) (Value, error) {
 	var o subscribeOptions
 	if err := o.apply(opts); err == nil && o.hasGroup {
 		return Value{}, f.fail(errs.Invalid, "get", key, errors.New("a queue group hands out updates, not the present value"))

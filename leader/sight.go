@@ -202,6 +202,9 @@ func (g *sight) probe(p Prober) (err error) {
 	if err != nil && time.Since(began) > probePatience+probeLate {
 		return errStarved
 	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("the upstream has not answered within %v: %w", probePatience, err)
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@
 package errs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,19 @@ func (e *Error) Is(target error) bool {
 func GoesOn(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.Code == Stale || e.Code == Limit || e.Code == TooLarge)
+}
+
+// In returns err as an error of op on key, which keeps its own if key is empty.
+// A caller is told what it did itself, not what that is made of. What is no
+// Error stays as it is.
+func In(op, key string, err error) error {
+	e, ok := err.(*Error) //nolint:errorlint // what wraps one says what was done by itself
+	if !ok {
+		return err
+	}
+	in := *e
+	in.Op, in.Key = op, cmp.Or(key, e.Key)
+	return &in
 }
 
 // FromContext returns an Error of op for a context that has ended. What the
