@@ -101,6 +101,8 @@ func TestLinger(t *testing.T) {
 
 		sub = mustSubscribe(t, e.Client, "k")
 		mustYield(t, sub, "one")
+		e.Up.Set("k", "one, again")
+		mustYield(t, sub, "one, again")
 		time.Sleep(2 * linger)
 		require.Equal(t, 1, e.Up.Watches("k"), "watches while somebody subscribes")
 		require.Equal(t, 1, e.Up.WatchesStarted("k"), "subscribing again within the linger costs the upstream a watch")

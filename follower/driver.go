@@ -112,6 +112,7 @@ func (f *Follower) attach(l *link) bool {
 	last := f.state.Load()
 	l.gapSince = last.since
 	f.state.Store(&linkState{link: l, since: time.Now(), before: last.before.handedTo(l)})
+	f.roster = roster{link: l}
 	f.announceLocked()
 	for _, k := range f.keys {
 		l.dueKey(k)
@@ -134,6 +135,7 @@ func (f *Follower) detach(l *link, err error) {
 	if f.state.Load().link == l {
 		reason := fmt.Errorf("the leader, %s, is gone: %w", l, plain(err))
 		f.state.Store(&linkState{since: time.Now(), reason: reason, before: l.handing()})
+		f.roster = roster{}
 		f.announceLocked()
 		f.wakeKeysLocked()
 	}

@@ -57,6 +57,7 @@ type Follower struct {
 	mu      sync.Mutex // guards what follows; taken before a key's mutex
 	closed  bool
 	keys    map[string]*key
+	roster  roster
 	changed chan struct{} // closed and replaced when the link changes
 	regs    map[uint64]*Registration
 	records map[recordID]known

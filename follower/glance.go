@@ -2,36 +2,31 @@ package follower
 
 import "time"
 
-// A glance is what Next finds at one moment.
+// A glance is what Next finds at one moment, beside the value.
 type glance struct {
-	value Value // whatever it is unless ok
-	ok    bool  // value is to be returned
+	ok    bool // the value is to be returned
 	err   error
 	again time.Time       // when to look again, even if nobody wakes; zero for never
 	bell  <-chan struct{} // rings when there may be something else to see
 }
 
-func (g *glance) result() (Value, error) {
-	if g.err != nil {
-		return Value{}, g.err
-	}
-	return g.value, nil
-}
-
-// poll finds the next value if there is one. Where another goroutine in Next
+// poll sets v to the next value if there is one. Where another goroutine in Next
 // would find something, too, it is woken.
-func (s *Subscription) poll(g *glance) {
+func (s *Subscription) poll(v *Value, g *glance) {
 	g.ok, g.err, g.again = false, nil, time.Time{}
 	s.lockJudged()
 	defer s.key.mu.Unlock()
-	s.pollLocked(g)
+	s.pollLocked(v, g)
 	if s.bell == nil && s.set == nil && !g.ok && g.err == nil {
 		s.bell = make(chan struct{}, 1)
 	}
 	g.bell = s.bell
+	if !g.ok {
+		*v = Value{}
+	}
 }
 
-func (s *Subscription) pollLocked(g *glance) {
+func (s *Subscription) pollLocked(v *Value, g *glance) {
 	k := s.key
 	switch {
 	case s.closed || k.f.isClosed(): // what came before Close is not yielded after it
@@ -45,19 +40,18 @@ func (s *Subscription) pollLocked(g *glance) {
 		if t := k.nextTaskLocked(s.opts.group); t != nil {
 			s.rare.held = append(s.rare.held, t)
 			s.wakeLocked()
-			g.value, g.ok = t.value, true
+			*v, g.ok = t.value, true
 		}
 	case k.serial != s.seen || s.opts.looksTwice():
 		s.seen = k.serial
-		s.glanceLocked(g)
+		s.glanceLocked(v, g)
 	}
 	s.sayUnservedLocked(g)
 }
 
 // glanceLocked decides whether the value as this subscription sees it is to be
 // returned.
-func (s *Subscription) glanceLocked(g *glance) {
-	v := &g.value
+func (s *Subscription) glanceLocked(v *Value, g *glance) {
 	has, again := s.viewLocked(v)
 	g.again = again
 	if !has || s.tooStaleLocked(v, g) {

@@ -51,13 +51,18 @@ func (h *held) setFreshness(f *clusterclientv1.Freshness, key string) {
 }
 
 // valueOf returns what is held of key.
-func (h *held) valueOf(key string) Value {
-	v := Value{
+func (h *held) valueOf(key string) (v Value) {
+	h.show(&v, key)
+	return v
+}
+
+// show sets v to what is held of key.
+func (h *held) show(v *Value, key string) {
+	*v = Value{
 		Key: key, Data: h.data, Revision: h.revision, Version: h.version, Deleted: h.deleted,
 		Stale: h.stale, Since: time.Unix(0, h.since), Reason: h.reason, Origin: Origin(h.origin),
 	}
 	v.settleOrigin()
-	return v
 }
 
 // reasonFrom returns why the leader says that there is no fresh value of key.

@@ -15,8 +15,9 @@ import (
 // A key is what this process holds of one key: the newest value, and who
 // waits for the next one. It lives while the process has a subscription.
 type key struct {
-	f    *Follower
-	name string
+	f      *Follower
+	name   string
+	number uint64 // see roster
 
 	due atomic.Pointer[link] // whose leader has to be told what is wanted
 
@@ -153,7 +154,7 @@ func (k *key) take(l *link, v *wire.Value) {
 		k.serial++
 		k.storeLocked(v)
 		h.version, h.deleted = string(v.Version), v.Deleted
-		k.content = wire.Content(h.version, h.deleted, h.data)
+		k.content = v.Content()
 	}
 	k.has, k.told, k.toldIn = true, l, l.sight.Load().lost
 	if k.rare != nil {
@@ -210,7 +211,7 @@ func (k *key) valueLocked() (v Value) {
 // when its leader is gone, silent or another one. It is not to be kept beyond the
 // mutex.
 func (k *key) showLocked(v *Value) {
-	*v = k.value.valueOf(k.name)
+	k.value.show(v, k.name)
 	st := k.f.state.Load()
 	switch {
 	case st.before != nil && k.told == st.before && st.before.vouches():

@@ -206,9 +206,14 @@ func (l *link) vouches() bool {
 
 // takeValue stores a value; nobody may want it any more.
 func (l *link) takeValue(v *wire.Value) {
-	l.f.mu.Lock()
-	k := l.f.keys[string(v.Key)]
-	l.f.mu.Unlock()
+	f := l.f
+	f.mu.Lock()
+	k := f.roster.find(l, v.Number)
+	if k == nil {
+		k = f.keys[string(v.Key)]
+		f.roster.note(l, v.Number, k, len(f.keys))
+	}
+	f.mu.Unlock()
 	if k != nil {
 		k.take(l, v)
 	}

@@ -182,18 +182,18 @@ func (s *Subscription) Value() (Value, bool) {
 // longer. The subscription lives on all the same: it is served when another one
 // of this client is closed, or by a leader that allows more. A value that
 // arrives later is returned by the next call.
-func (s *Subscription) Next(ctx context.Context) (Value, error) {
+func (s *Subscription) Next(ctx context.Context) (v Value, err error) {
 	var g glance
-	for s.poll(&g); !g.ok && g.err == nil; s.poll(&g) {
+	for s.poll(&v, &g); !g.ok && g.err == nil; s.poll(&v, &g) {
 		if g.again.IsZero() && ctx.Done() == nil { // a select costs several times as much as this
 			<-g.bell
 			continue
 		}
 		if err := s.wait(ctx, &g); err != nil {
-			return Value{}, err
+			return v, err
 		}
 	}
-	return g.result()
+	return v, g.err
 }
 
 // wait returns nil when there may be something else to see.
@@ -297,6 +297,7 @@ func (s *Subscription) Close() error {
 	}
 	if k.first == nil {
 		delete(f.keys, k.name)
+		f.roster.forget(k)
 	}
 	if l := f.state.Load().link; tell && l != nil {
 		l.dueKey(k)
@@ -343,9 +344,10 @@ func (f *Follower) get(ctx context.Context, key string, opts []SubscribeOption) 
 		return Value{}, err
 	}
 	defer func() { _ = s.Close() }()
+	var v Value
 	var g glance
-	if s.poll(&g); g.ok || g.err != nil {
-		return g.result()
+	if s.poll(&v, &g); g.ok || g.err != nil {
+		return v, g.err
 	}
 	ctx, cancel := f.withTimeout(ctx)
 	defer cancel()

@@ -113,19 +113,19 @@ func (a *Subscriptions) Value(key string) (Value, bool) {
 // It fails when ctx ends, with an error that is ctx's, with ErrClosed, and, for
 // a key that its Key names, with ErrStale as [MaxStale] says, and with ErrLimit
 // or ErrTooLarge as [Subscription.Next] does.
-func (a *Subscriptions) Next(ctx context.Context) (Value, error) {
+func (a *Subscriptions) Next(ctx context.Context) (v Value, err error) {
 	var g glance
 	for {
 		s := a.news.take()
 		switch {
 		case a.isClosed():
-			return Value{}, a.f.closedErr("next", "")
+			return v, a.f.closedErr("next", "")
 		case s == nil:
 			if err := a.wait(ctx); err != nil {
-				return Value{}, err
+				return v, err
 			}
-		case s.glance(&g):
-			return g.result()
+		case s.glance(&v, &g):
+			return v, g.err
 		}
 	}
 }
@@ -141,8 +141,8 @@ func (a *Subscriptions) isClosed() bool {
 
 // glance is poll for one of a set. It reports whether there is something to
 // return. Of a subscription that has ended there is nothing.
-func (s *Subscription) glance(g *glance) bool {
-	s.poll(g)
+func (s *Subscription) glance(v *Value, g *glance) bool {
+	s.poll(v, g)
 	if !g.again.IsZero() {
 		s.lookAgain(g.again)
 	}

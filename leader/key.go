@@ -24,8 +24,9 @@ import (
 // An ended key is out of Leader.keys before anything else happens to it, so
 // nobody can join a watch that is going away.
 type key struct {
-	l    *Leader
-	name string
+	l      *Leader
+	name   string
+	number uint64 // see Leader.numbers
 
 	mu          sync.Mutex        // guards what follows; see Leader.mu for the order
 	subs        []*sub            // in no order
@@ -36,7 +37,7 @@ type key struct {
 	update      Update
 	head        []byte   // the value as it travels, but for its data; nil until someone needs it
 	digest      []byte   // of update.Data; nil until someone needs it
-	content     uint64   // hash of update; set while the value is fresh
+	content     uint64   // hash of update; 0 until someone reported it
 	print       uint64   // what the key counts in checksums; 0 until someone needs it
 	over        *beneath // what an override hides; nil without one
 	resort      *Seed    // from a snapshot, if the upstream says nothing; nil without one
@@ -71,8 +72,9 @@ func (l *Leader) wantKeyLocked(name string, seed *Seed) *key {
 // newKeyLocked adds a key. Its watch begins when the one before, if any, has
 // ended.
 func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
+	l.numbers++
 	k := &key{
-		l: l, name: name, subs: make([]*sub, 0, 4),
+		l: l, name: name, number: l.numbers, subs: make([]*sub, 0, 4),
 		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
 		watching: watching{retry: backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}},
 	}

@@ -11,6 +11,7 @@ func (k *key) headLocked() []byte {
 	if k.head == nil {
 		h := wire.Head{
 			Key: k.name, Revision: k.rev, Version: k.update.Version, Deleted: k.update.Deleted, Freshness: k.freshnessLocked(),
+			Content: k.content, Number: k.number,
 		}
 		k.head = h.Encode(len(k.update.Data))
 	}

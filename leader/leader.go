@@ -69,6 +69,7 @@ type Leader struct {
 	// a session's, and that before a writer's.
 	mu       sync.Mutex
 	keys     map[string]*key
+	numbers  uint64              // of keys so far, by which followers find theirs
 	ending   map[string]*key     // those that are gone, whose watches have not ended
 	sessions map[string]*session // by session id
 	running  int                 // calls and streams

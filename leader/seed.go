@@ -39,7 +39,7 @@ func (l *Leader) seed(f *clusterclientv1.Subscribe) *Seed {
 // a revision that is older than any that a leader gave, since a follower may
 // remember something newer; it grows with the time of the snapshot.
 func (k *key) plantLocked(seed *Seed) {
-	k.has, k.update, k.digest, k.rev, k.since = true, seed.Update, seed.digest, seed.Revision, seed.Since
+	k.has, k.update, k.content, k.digest, k.rev, k.since = true, seed.Update, 0, seed.digest, seed.Revision, seed.Since
 	k.valueSerial++
 	k.stateSerial++
 	if seed.Snapshot {

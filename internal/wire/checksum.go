@@ -42,7 +42,7 @@ func (c *Checksum) ToProto(wishes uint64) *clusterclientv1.Checksum {
 
 // Content is a hash of a value, but for its key and revision. Deletions are all
 // alike, as they are for subscribers.
-func Content(version string, deleted bool, data []byte) uint64 {
+func Content[T string | []byte](version T, deleted bool, data []byte) uint64 {
 	if deleted {
 		return 0
 	}
@@ -61,7 +61,7 @@ func Print(key string, rev Revision, content uint64) uint64 {
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // hashOf is FNV-1a, without a copy of s.
-func hashOf(s string) uint64 {
+func hashOf[T string | []byte](s T) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {
 		h = (h ^ uint64(s[i])) * 1099511628211

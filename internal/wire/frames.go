@@ -265,6 +265,13 @@ func sizeUint(num protowire.Number, v uint64) int {
 	return protowire.SizeTag(num) + protowire.SizeVarint(v)
 }
 
+func sizeFixed(num protowire.Number, v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return protowire.SizeTag(num) + protowire.SizeFixed64()
+}
+
 func sizeBytes[T string | []byte](num protowire.Number, v T) int {
 	if len(v) == 0 {
 		return 0
@@ -285,6 +292,13 @@ func appendUint(b []byte, num protowire.Number, v uint64) []byte {
 		return b
 	}
 	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func appendFixed(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendFixed64(protowire.AppendTag(b, num, protowire.Fixed64Type), v)
 }
 
 func appendBytes[T string | []byte](b []byte, num protowire.Number, v T) []byte {

@@ -96,7 +96,7 @@ func replyProto(p *Reply) *clusterclientv1.Reply {
 func valueProto(v *Value) *clusterclientv1.Value {
 	return &clusterclientv1.Value{
 		Key: string(v.Key), Revision: v.Revision.ToProto(), Version: v.Version, Deleted: v.Deleted,
-		Freshness: proto.CloneOf(v.Freshness), Data: v.Data(),
+		Freshness: proto.CloneOf(v.Freshness), Content: v.content, Number: v.Number, Data: v.Data(),
 	}
 }
 
@@ -152,6 +152,7 @@ func responses() []*clusterclientv1.ResponseFrame {
 		value(&clusterclientv1.Value{
 			Key: "k", Revision: &clusterclientv1.Revision{Term: 2, Sequence: 1 << 63}, Version: []byte{0xff}, Data: []byte("v"),
 			Freshness: &clusterclientv1.Freshness{Stale: true, Since: -1, Reason: "r", Origin: clusterclientv1.Origin_ORIGIN_SNAPSHOT, Pending: true, TooLarge: true},
+			Content:   1 << 63, Number: 300,
 		}),
 		value(&clusterclientv1.Value{Key: "d", Deleted: true, Freshness: &clusterclientv1.Freshness{Since: 5}}),
 		reply(&clusterclientv1.Reply{}),

@@ -13,6 +13,8 @@ type Head struct {
 	Version   string
 	Deleted   bool
 	Freshness *clusterclientv1.Freshness
+	Content   uint64 // see [Content]; 0 when it is not known
+	Number    uint64 // of the key; 0 is none
 }
 
 // Encode returns the encoded ResponseFrame that carries h with size bytes of
@@ -32,7 +34,8 @@ func (h *Head) Encode(size int) []byte {
 
 func (h *Head) size() int {
 	return sizeBytes(valueKey, h.Key) + sizePart(valueRevision, h.Revision.size()) + sizeBytes(valueVersion, h.Version) +
-		sizeUint(valueDeleted, boolUint(h.Deleted)) + sizePart(valueFreshness, sizeFreshness(h.Freshness))
+		sizeUint(valueDeleted, boolUint(h.Deleted)) + sizePart(valueFreshness, sizeFreshness(h.Freshness)) +
+		sizeFixed(valueContent, h.Content) + sizeUint(valueNumber, h.Number)
 }
 
 func (h *Head) appendTo(out []byte) []byte {
@@ -40,7 +43,8 @@ func (h *Head) appendTo(out []byte) []byte {
 	out = h.Revision.appendTo(openFrame(out, valueRevision, h.Revision.size()))
 	out = appendBytes(out, valueVersion, h.Version)
 	out = appendUint(out, valueDeleted, boolUint(h.Deleted))
-	return appendFreshness(openFrame(out, valueFreshness, sizeFreshness(h.Freshness)), h.Freshness)
+	out = appendFreshness(openFrame(out, valueFreshness, sizeFreshness(h.Freshness)), h.Freshness)
+	return appendUint(appendFixed(out, valueContent, h.Content), valueNumber, h.Number)
 }
 
 func (r Revision) size() int {

@@ -20,6 +20,8 @@ const (
 	valueVersion
 	valueDeleted
 	valueFreshness
+	valueContent
+	valueNumber
 	valueData protowire.Number = 15
 
 	revisionTerm     protowire.Number = 1
@@ -42,9 +44,11 @@ type Value struct {
 	Version   []byte
 	Deleted   bool
 	Freshness *clusterclientv1.Freshness
+	Number    uint64 // of the key; 0 is none
 
-	data  []byte
-	alone bool // data shares its memory with nothing else
+	data    []byte
+	content uint64
+	alone   bool // data shares its memory with nothing else
 }
 
 // Data returns the data, to be kept.
@@ -61,6 +65,15 @@ func (v *Value) DataIn(room []byte) []byte {
 		return v.Data()
 	}
 	return append(room[:0], v.data...)
+}
+
+// Content returns the hash of the value. That of one that came in pieces is
+// computed: they could have been put together wrongly.
+func (v *Value) Content() uint64 {
+	if v.content != 0 && !v.alone {
+		return v.content
+	}
+	return Content(v.Version, v.Deleted, v.data)
 }
 
 // Equal reports whether the data is that.
@@ -107,6 +120,10 @@ func (v *Value) parse(body []byte) error {
 			if part, n = protowire.ConsumeBytes(rest); parseFreshness(v.Freshness, part) != nil {
 				return errParse
 			}
+		case num == valueContent && typ == protowire.Fixed64Type:
+			v.content, n = protowire.ConsumeFixed64(rest)
+		case num == valueNumber && typ == protowire.VarintType:
+			v.Number, n = protowire.ConsumeVarint(rest)
 		case num == valueData && typ == protowire.BytesType:
 			v.data, n = protowire.ConsumeBytes(rest)
 		}
@@ -165,6 +182,6 @@ func parseFreshness(f *clusterclientv1.Freshness, body []byte) error {
 func valueOf(p *clusterclientv1.Value) *Value {
 	return &Value{
 		Key: []byte(p.GetKey()), Revision: RevisionFrom(p.GetRevision()), Version: p.GetVersion(),
-		Deleted: p.GetDeleted(), Freshness: p.GetFreshness(), data: p.GetData(), alone: true,
+		Deleted: p.GetDeleted(), Freshness: p.GetFreshness(), Number: p.GetNumber(), data: p.GetData(), content: p.GetContent(), alone: true,
 	}
 }

@@ -2880,6 +2880,12 @@ type Value struct {
 	Deleted bool `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// freshness when it was sent.
 	Freshness *Freshness `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// content is a hash of version, deleted and data, which checksums take up. 0
+	// is none: the receiver has to compute it.
+	Content uint64 `protobuf:"fixed64,6,opt,name=content,proto3" json:"content,omitempty"`
+	// number tells the key from any other, dropped ones too, that the sender has
+	// had in its leadership. 0 is none.
+	Number uint64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`
 	// data is the value.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2949,6 +2955,20 @@ func (x *Value) GetFreshness() *Freshness {
 		return x.Freshness
 	}
 	return nil
+}
+
+func (x *Value) GetContent() uint64 {
+	if x != nil {
+		return x.Content
+	}
+	return 0
+}
+
+func (x *Value) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 func (x *Value) GetData() []byte {
@@ -4833,13 +4853,15 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06member\x18\x03 \x01(\x04R\x06member\"\x1f\n" +
 	"\vUnsubscribe\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"\t\n" +
-	"\aRestate\"\xd4\x01\n" +
+	"\aRestate\"\x86\x02\n" +
 	"\x05Value\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
 	"\brevision\x18\x02 \x01(\v2\x1a.clusterclient.v1.RevisionR\brevision\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\fR\aversion\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x129\n" +
-	"\tfreshness\x18\x05 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\x12\x12\n" +
+	"\tfreshness\x18\x05 \x01(\v2\x1b.clusterclient.v1.FreshnessR\tfreshness\x12\x18\n" +
+	"\acontent\x18\x06 \x01(\x06R\acontent\x12\x16\n" +
+	"\x06number\x18\a \x01(\x04R\x06number\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04data\"\xc1\x01\n" +
 	"\x05State\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
