@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/follower"
+	"github.com/clusterclient/clusterclient/internal/patience"
 	"github.com/clusterclient/clusterclient/leader"
 )
 
@@ -162,16 +163,11 @@ func (c *Client) lookAgain(ctx context.Context) {
 }
 
 // probe calls the program's.
-func (c *Client) probe(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the probe panicked: %v", p)
-		}
-	}()
+func (c *Client) probe(ctx context.Context) error {
 	if c.opts.probe == nil {
 		return errors.New("there is no probe")
 	}
-	return c.opts.probe(ctx)
+	return patience.Run("the probe", func() error { return c.opts.probe(ctx) })
 }
 
 // sleep returns false when ctx ends first.

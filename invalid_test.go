@@ -268,10 +268,10 @@ func TestUpstreamThatPanics(t *testing.T) {
 			})
 		}
 		_, err := clusterclient.Create("c", 0, clusterclient.WithSingleProcess(), open(clumsy{methods: true}))
-		require.ErrorContains(t, err, "register methods: panicked: methods")
+		require.ErrorContains(t, err, "register methods: it panicked: methods")
 
 		c, err := clusterclient.Create("c", 0, clusterclient.WithSingleProcess(), open(clumsy{closing: true}))
 		require.NoError(t, err)
-		require.ErrorContains(t, c.Close(), "close upstream: panicked: closing")
+		require.ErrorContains(t, c.Close(), "close upstream: it panicked: closing")
 	})
 }

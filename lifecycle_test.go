@@ -165,7 +165,7 @@ func TestUpstreamWhoseCloseDoesNotReturn(t *testing.T) {
 	}{
 		{"blocks", func() { time.Sleep(time.Minute) }, 5 * time.Second, "close upstream: it has not returned after 5s"},
 		{"ends its goroutine", runtime.Goexit, 0, "close upstream: it called runtime.Goexit"},
-		{"panics", func() { panic("out of luck") }, 0, "close upstream: panicked: out of luck"},
+		{"panics", func() { panic("out of luck") }, 0, "close upstream: it panicked: out of luck"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {

@@ -107,11 +107,13 @@ func say(what string) leader.Update { return leader.Update{Data: []byte(what), V
 // the watch is tried again.
 func TestStartedWatchThatGoesWrong(t *testing.T) {
 	for name, wrong := range map[string]func(leader.Sink) func(){
-		"fails at once":     func(s leader.Sink) func() { s.End(errors.New("not now")); return nil },
-		"ends for nothing":  func(s leader.Sink) func() { s.End(nil); return nil },
-		"panics":            func(leader.Sink) func() { panic("not now") },
-		"ends, then panics": func(s leader.Sink) func() { s.End(errors.New("not now")); panic("not now") },
-		"ends twice":        func(s leader.Sink) func() { s.End(errors.New("not now")); s.End(nil); return nil },
+		"fails at once":                    func(s leader.Sink) func() { s.End(errors.New("not now")); return nil },
+		"ends for nothing":                 func(s leader.Sink) func() { s.End(nil); return nil },
+		"panics":                           func(leader.Sink) func() { panic("not now") },
+		"ends, then panics":                func(s leader.Sink) func() { s.End(errors.New("not now")); panic("not now") },
+		"ends its goroutine":               func(leader.Sink) func() { runtime.Goexit(); return nil },
+		"reports, then ends its goroutine": func(s leader.Sink) func() { s.Report(say("good")); runtime.Goexit(); return nil },
+		"ends twice":                       func(s leader.Sink) func() { s.End(errors.New("not now")); s.End(nil); return nil },
 		"reports after its end": func(s leader.Sink) func() {
 			s.End(errors.New("not now"))
 			s.Report(say("late"))

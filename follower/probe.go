@@ -3,10 +3,10 @@ package follower
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/patience"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -28,14 +28,9 @@ func (l *link) probe(q *clusterclientv1.Probe) {
 }
 
 // reach returns why this process could not reach the upstream.
-func (f *Follower) reach(ctx context.Context) (err error) {
+func (f *Follower) reach(ctx context.Context) error {
 	if f.cfg.Probe == nil {
 		return errors.New("it has no probe")
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the probe panicked: %v", p)
-		}
-	}()
-	return f.cfg.Probe(ctx)
+	return patience.Run("the probe", func() error { return f.cfg.Probe(ctx) })
 }

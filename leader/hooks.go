@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
+
+	"github.com/clusterclient/clusterclient/internal/patience"
 )
 
 // tellLocked has a hook of the program called, after those before it and by a
@@ -38,12 +39,10 @@ func (l *Leader) callHooks() {
 }
 
 func (l *Leader) callHook(hook func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			l.log.Error("hook for followers panicked", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
-	hook()
+	err := patience.Run("the hook for followers", func() error { hook(); return nil })
+	if f, ok := errors.AsType[*patience.Fault](err); ok {
+		l.log.Error("hook for followers went wrong", "error", f, "stack", string(f.Stack))
+	}
 }
 
 // Why a follower has gone that did not take its leave.

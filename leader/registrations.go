@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/clusterclient/clusterclient/internal/patience"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -139,9 +140,25 @@ func (rs *registrations) graceOver(owner string) {
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
 		r.heir = false // nobody waits for it to be announced again, others' withdrawals neither
 		r.doomed = true
+		reg := r.reg
 		rs.l.work.Go(func() {
-			retryUntil(rs.l.ctx, func(ctx context.Context) error { return rs.withdrawDoomed(ctx, id, r) })
+			retryUntil(rs.l.ctx, func(ctx context.Context) error {
+				err := rs.withdrawDoomed(ctx, id, r)
+				rs.notWithdrawn(reg, err)
+				return err
+			})
 		})
+	}
+}
+
+// notWithdrawn tells of a registration of a process that is gone which stays
+// upstream.
+func (rs *registrations) notWithdrawn(reg Registration, err error) {
+	if err == nil || rs.l.ctx.Err() != nil {
+		return
+	}
+	if times, due := rs.l.repeats.Due("withdraw " + reg.Key); due {
+		rs.l.log.Warn("registration not withdrawn, trying again", "key", reg.Key, "pid", reg.Owner.PID, "error", err, "times", times)
 	}
 }
 
@@ -159,7 +176,7 @@ func (rs *registrations) withdrawDoomed(ctx context.Context, id regID, r *regist
 	if !doomed {
 		return nil
 	}
-	return rs.withdraw(ctx, reg)
+	return patience.Run("Deregister", func() error { return rs.withdraw(ctx, reg) })
 }
 
 func (s *session) startRegister(f *clusterclientv1.Register) {

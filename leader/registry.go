@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/patience"
 	"github.com/clusterclient/clusterclient/internal/typed"
 	"github.com/clusterclient/clusterclient/internal/wire"
 )
@@ -57,15 +58,13 @@ func newRegistry() *Registry {
 }
 
 // methodsOf returns what up lets others invoke.
-func methodsOf(up Upstream) (r *Registry, err error) {
-	r = newRegistry()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("register methods: panicked: %v", p)
-		}
-	}()
+func methodsOf(up Upstream) (*Registry, error) {
+	r := newRegistry()
 	if s, ok := up.(Service); ok {
-		s.RegisterMethods(r)
+		err := patience.Run("it", func() error { s.RegisterMethods(r); return nil })
+		if err != nil {
+			return nil, fmt.Errorf("register methods: %w", err)
+		}
 	}
 	r.intercept()
 	return r, r.err()

@@ -3,9 +3,10 @@ package leader
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/clusterclient/clusterclient/internal/patience"
 )
 
 const (
@@ -103,12 +104,11 @@ func (k *key) vouchedLocked() bool {
 }
 
 func (k *key) get(g Getter) (u Update, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panicked: %v", p)
-		}
-	}()
 	ctx, cancel := context.WithTimeout(k.l.ctx, rereadTimeout)
 	defer cancel()
-	return g.Get(ctx, k.name)
+	err = patience.Run("Get", func() (err error) {
+		u, err = g.Get(ctx, k.name)
+		return err
+	})
+	return u, err
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/clusterclient/clusterclient/internal/patience"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -189,16 +190,11 @@ func (g *sight) examine(p Prober) {
 var errStarved = errors.New("the process did not get to run")
 
 // probe asks the upstream whether it is there.
-func (g *sight) probe(p Prober) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("the probe panicked: %v", v)
-		}
-	}()
+func (g *sight) probe(p Prober) error {
 	ctx, cancel := context.WithTimeout(g.l.ctx, probePatience)
 	defer cancel()
 	began := time.Now()
-	err = p.Probe(ctx)
+	err := patience.Run("the probe", func() error { return p.Probe(ctx) })
 	if err != nil && time.Since(began) > probePatience+probeLate {
 		return errStarved
 	}

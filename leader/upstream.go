@@ -10,6 +10,9 @@ import (
 // to clusterclient.WithUpstream returns. Its methods are called from several
 // goroutines at once.
 //
+// A method that panics, or calls [runtime.Goexit] as a test's FailNow does, has
+// failed; nothing else is harmed.
+//
 // An Upstream that can do more implements [Getter], [Prober], [Publisher],
 // [Registrar] or [Service] as well, and one that has very many keys [Starter].
 type Upstream interface {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/clusterclient/clusterclient/internal/large"
+	"github.com/clusterclient/clusterclient/internal/patience"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -42,7 +43,11 @@ func (r *warmRun) begin() {
 		r.End(errLeaving)
 		return
 	}
-	stop := r.k.w.source.start(r.k.name, r)
+	var stop func()
+	_ = patience.Run("it", func() error { // r was told of what went wrong
+		stop = r.k.w.source.start(r.k.name, r)
+		return nil
+	})
 	r.mu.Lock()
 	r.stop = stop
 	halted := r.halted

@@ -46,8 +46,15 @@ func (k *key) weighLocked() {
 	}
 }
 
-// beginWatches begins watches until the leadership ends.
+// beginWatches begins watches until the leadership ends. The upstream may end
+// the goroutine; then another one goes on.
 func (l *Leader) beginWatches() {
+	over := false
+	defer func() {
+		if !over {
+			l.work.Go(l.beginWatches)
+		}
+	}()
 	for {
 		st := l.ramp.take()
 		if st != nil {
@@ -57,6 +64,7 @@ func (l *Leader) beginWatches() {
 		select {
 		case <-l.ramp.bell:
 		case <-l.ctx.Done():
+			over = true
 			return
 		}
 	}

@@ -2,7 +2,6 @@
 package patience
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -14,17 +13,7 @@ const Most = 5 * time.Second
 // Close closes the user's upstream. What panics, or ends its goroutine, has
 // failed, and so has what does not return; that goes on by itself.
 func Close(upstream io.Closer) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errors.New("it called runtime.Goexit")
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panicked: %v", p)
-			}
-			done <- err
-		}()
-		err = upstream.Close()
-	}()
+	done := start("it", upstream.Close)
 	late := time.NewTimer(Most)
 	defer late.Stop()
 	select {
