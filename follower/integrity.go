@@ -107,7 +107,7 @@ func (k *key) joinedLink(l *link) {
 		k.rare.refused, k.rare.trouble = nil, nil
 	}
 	k.counted = 0
-	k.replaceLocked(l, wire.Print(k.name, wire.Revision{}, 0))
+	k.replaceLocked(l, k.hash.Bare())
 }
 
 // leftLinkLocked counts the key no more, for good. The link must have been told
@@ -119,9 +119,9 @@ func (k *key) countLocked(l *link) {
 	switch {
 	case k.counted == 0:
 	case k.value.stale:
-		k.replaceLocked(l, wire.Print(k.name, wire.Revision{}, 0))
+		k.replaceLocked(l, k.hash.Bare())
 	default:
-		k.replaceLocked(l, wire.Print(k.name, k.value.revision, k.content))
+		k.replaceLocked(l, k.hash.Print(k.value.revision, k.content))
 	}
 }
 

@@ -18,6 +18,7 @@ type key struct {
 	f      *Follower
 	name   string
 	number uint64 // see roster
+	hash   wire.NameHash
 
 	due atomic.Pointer[link] // whose leader has to be told what is wanted
 
@@ -145,7 +146,8 @@ func (k *key) take(l *link, v *wire.Value) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := &k.value
-	same := k.has && h.is(v)
+	content := v.Content()
+	same := k.has && k.content == content && h.is(v) // most are not, which the data need not be fetched for
 	if c := v.Revision.Compare(h.revision); k.has && (c < 0 || c == 0 && !same && h.numbered()) {
 		return
 	}
@@ -154,7 +156,7 @@ func (k *key) take(l *link, v *wire.Value) {
 		k.serial++
 		k.storeLocked(v)
 		h.version, h.deleted = string(v.Version), v.Deleted
-		k.content = v.Content()
+		k.content = content
 	}
 	k.has, k.told, k.toldIn = true, l, l.sight.Load().lost
 	if k.rare != nil {

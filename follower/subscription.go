@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
+	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -119,7 +120,7 @@ func (f *Follower) add(s *Subscription, name string) bool {
 	}
 	k := f.keys[name]
 	if k == nil {
-		k = &key{f: f, name: name}
+		k = &key{f: f, name: name, hash: wire.HashName(name)}
 		f.keys[name] = k
 		if l := f.state.Load().link; l != nil {
 			l.dueKey(k)

@@ -3,7 +3,6 @@ package leader
 import (
 	"time"
 
-	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -34,7 +33,7 @@ func (k *key) enter(sb *sub, known *clusterclientv1.Mark) bool {
 		return false
 	}
 	sb.key, sb.at = k, len(k.subs)
-	sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
+	sb.toldLocked(k.hash.Bare())
 	k.subs = append(k.subs, sb)
 	k.weighLocked()
 	k.endLingerLocked()
@@ -59,7 +58,7 @@ func (k *key) resume(sb *sub, known *clusterclientv1.Mark) {
 	k.mu.Lock()
 	sb.sentState = 0
 	if known == nil {
-		sb.toldLocked(wire.Print(k.name, wire.Revision{}, 0))
+		sb.toldLocked(k.hash.Bare())
 	}
 	if !k.holdsLocked(known) {
 		sb.sentValue = 0

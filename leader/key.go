@@ -27,6 +27,7 @@ type key struct {
 	l      *Leader
 	name   string
 	number uint64 // see Leader.numbers
+	hash   wire.NameHash
 
 	mu          sync.Mutex        // guards what follows; see Leader.mu for the order
 	subs        []*sub            // in no order
@@ -74,7 +75,7 @@ func (l *Leader) wantKeyLocked(name string, seed *Seed) *key {
 func (l *Leader) newKeyLocked(name string, seed *Seed) *key {
 	l.numbers++
 	k := &key{
-		l: l, name: name, number: l.numbers, subs: make([]*sub, 0, 4),
+		l: l, name: name, number: l.numbers, hash: wire.HashName(name), subs: make([]*sub, 0, 4),
 		stale: true, since: time.Now(), reason: "not confirmed by the upstream yet",
 		watching: watching{retry: backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}},
 	}

@@ -36,9 +36,9 @@ func (k *key) printLocked() uint64 {
 	switch {
 	case k.print != 0:
 	case k.stale || !k.has:
-		k.print = wire.Print(k.name, wire.Revision{}, 0)
+		k.print = k.hash.Bare()
 	default:
-		k.print = wire.Print(k.name, k.rev, k.content)
+		k.print = k.hash.Print(k.rev, k.content)
 	}
 	return k.print
 }

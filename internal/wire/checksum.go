@@ -51,11 +51,20 @@ func Content[T string | []byte](version T, deleted bool, data []byte) uint64 {
 	return hashOf(version) ^ mix(uint64(sum)+1)
 }
 
-// Print is a hash of a key with a fresh value, and never 0. Without one the
-// revision and the content are zero.
-func Print(key string, rev Revision, content uint64) uint64 {
-	return max(1, mix(hashOf(key)^mix(rev.Term^mix(rev.Seq^mix(content)))))
+// A NameHash is a hash of a key's name, which is worth keeping: the name's bytes
+// are elsewhere in memory.
+type NameHash uint64
+
+// HashName returns the hash of a key's name.
+func HashName(key string) NameHash { return NameHash(hashOf(key)) }
+
+// Print is a hash of a key with a fresh value, and never 0.
+func (h NameHash) Print(rev Revision, content uint64) uint64 {
+	return max(1, mix(uint64(h)^mix(rev.Term^mix(rev.Seq^mix(content)))))
 }
+
+// Bare is the Print of a key without a fresh value.
+func (h NameHash) Bare() uint64 { return h.Print(Revision{}, 0) }
 
 // castagnoli returns the polynomial that processors know.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }

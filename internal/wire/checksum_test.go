@@ -12,14 +12,14 @@ import (
 // The order does not matter, and all that a value has does.
 func TestChecksum(t *testing.T) {
 	rev := wire.Revision{Term: 1, Seq: 2}
-	one := wire.Print("a", rev, wire.Content("v", false, []byte("data")))
+	one := wire.HashName("a").Print(rev, wire.Content("v", false, []byte("data")))
 	others := []uint64{
-		wire.Print("b", rev, wire.Content("v", false, []byte("data"))),
-		wire.Print("a", wire.Revision{Term: 2, Seq: 1}, wire.Content("v", false, []byte("data"))),
-		wire.Print("a", rev, wire.Content("w", false, []byte("data"))),
-		wire.Print("a", rev, wire.Content("v", true, nil)),
-		wire.Print("a", rev, wire.Content("v", false, []byte("date"))),
-		wire.Print("a", rev, wire.Content("v", false, nil)),
+		wire.HashName("b").Print(rev, wire.Content("v", false, []byte("data"))),
+		wire.HashName("a").Print(wire.Revision{Term: 2, Seq: 1}, wire.Content("v", false, []byte("data"))),
+		wire.HashName("a").Print(rev, wire.Content("w", false, []byte("data"))),
+		wire.HashName("a").Print(rev, wire.Content("v", true, nil)),
+		wire.HashName("a").Print(rev, wire.Content("v", false, []byte("date"))),
+		wire.HashName("a").Print(rev, wire.Content("v", false, nil)),
 	}
 	var there wire.Checksum
 	there.Replace(0, one)
@@ -41,6 +41,6 @@ func TestContent(t *testing.T) {
 	data[len(data)-1]++
 	require.NotEqual(t, before, wire.Content("1", false, data))
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		wire.Print("a key that is longer than 32 bytes, as many are", wire.Revision{}, wire.Content("version", false, data))
+		wire.HashName("a key that is longer than 32 bytes, as many are").Print(wire.Revision{}, wire.Content("version", false, data))
 	}))
 }
