@@ -121,7 +121,7 @@ func newClient(name string, port int, o options) *Client {
 	c.shared = newSharedDir(c)
 	c.lease = lease.New(c.shared.open, c.host(), c.address, name)
 	if _, ok := o.network.(loopback); ok {
-		c.opts.network = loopback{road{dir: c.shared.open, network: c.lease.Host().Network}}
+		c.opts.network = loopback{road{dir: c.shared.open, network: c.lease.Host().Network, trouble: new(atomic.Pointer[string])}}
 	}
 	c.policy = newPolicy(c)
 	c.refusals.log = log

@@ -83,6 +83,9 @@ func (c *Client) serveAt(srv *server, m mandate) {
 		srv.dir.own()
 	}
 	c.status.update(func(b *statusBoard) { b.serving = m.lis.Addr().String() })
+	if trouble := c.socketTrouble(); trouble != "" {
+		c.log.Warn("no Unix socket beside the port", "error", trouble)
+	}
 	srv.listen(m.lis)
 }
 

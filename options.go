@@ -271,7 +271,10 @@ const NoRuntimeDir = "-"
 // directory for temporary files. [NoRuntimeDir] switches it off.
 //
 // A client that cannot use the directory warns once in its log, says so in
-// [Status], and does without: a leader that hangs is not replaced then.
+// [Status], and does without: a leader that hangs is not replaced then. A leader
+// that cannot make a socket there, as where the path has more than about 60
+// bytes and the system is not Linux, serves at its port alone, and
+// [Status.SocketTrouble] says so.
 func WithRuntimeDir(dir string) Option { return func(o *options) { o.runtimeDir = dir } }
 
 // A Network is where clients listen and dial. Package clustertest has one in

@@ -42,7 +42,7 @@ func (l loopback) Relay(ctx context.Context) (string, func(context.Context) (net
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	place := relayPrefix + hex.EncodeToString(id[:]) + roadSuffix
-	lis, err := new(net.ListenConfig).Listen(ctx, "unix", filepath.Join(dir, place))
+	lis, err := listenAt(ctx, filepath.Join(dir, place))
 	if err != nil {
 		return "", nil, err
 	}
@@ -122,13 +122,14 @@ func (r road) unpack(rights []byte) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 1 {
-		return all[0], nil
+	if len(all) == 1 { // the leader before could not offer a socket
+		return r.offer(context.Background(), all[0]), nil
 	}
 	path, err := r.path(all[0].Addr().String())
 	if err == nil {
 		var file os.FileInfo
 		if file, err = os.Lstat(path); err == nil {
+			r.note(nil)
 			return &twoRoads{Listener: all[0], beside: &roadListener{Listener: all[1], path: path, file: file}}, nil
 		}
 	}
@@ -202,7 +203,7 @@ func (l loopback) Send(ctx context.Context, place string, lis net.Listener) erro
 		return err
 	}
 	d := net.Dialer{Timeout: relayTimeout}
-	conn, err := d.DialContext(ctx, "unix", filepath.Join(dir, place))
+	conn, err := dialAt(ctx, d, filepath.Join(dir, place))
 	if err != nil {
 		return err
 	}

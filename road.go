@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,8 @@ import (
 type road struct {
 	dir     func() (string, error)
 	network string // names the one that this process sees, where a host has several
+
+	trouble *atomic.Pointer[string] // why the last offer came to nothing; nil where nobody asks
 }
 
 const (
@@ -63,7 +66,30 @@ func (r road) dial(ctx context.Context, address string) (net.Conn, error) {
 		return nil, err
 	}
 	d := net.Dialer{Timeout: dialTimeout}
-	return d.DialContext(ctx, "unix", path)
+	return dialAt(ctx, d, path)
+}
+
+// dialAt connects to the socket at path.
+func dialAt(ctx context.Context, d net.Dialer, path string) (conn net.Conn, err error) {
+	err = atSocket(path, func(path string) error {
+		conn, err = d.DialContext(ctx, "unix", path)
+		return err
+	})
+	return conn, err
+}
+
+// bindAt makes a socket at path, which stays when its listener is closed.
+func bindAt(ctx context.Context, path string) (lis *net.UnixListener, err error) {
+	err = atSocket(path, func(path string) error {
+		bound, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+		if err != nil {
+			return err
+		}
+		lis = bound.(*net.UnixListener)
+		lis.SetUnlinkOnClose(false)
+		return nil
+	})
+	return lis, err
 }
 
 // offer returns a listener that is lis with, where there can be one, a socket
@@ -74,10 +100,24 @@ func (r road) offer(ctx context.Context, lis net.Listener) net.Listener {
 		return lis
 	}
 	beside, err := listenAt(ctx, path)
+	r.note(err)
 	if err != nil {
 		return lis
 	}
 	return &twoRoads{Listener: lis, beside: beside}
+}
+
+// note keeps what came of an offer, which the port makes up for.
+func (r road) note(err error) {
+	if r.trouble == nil {
+		return
+	}
+	if err == nil {
+		r.trouble.Store(nil)
+		return
+	}
+	text := err.Error()
+	r.trouble.Store(&text)
 }
 
 // listenAt puts a socket at path that is listened on from the moment it is
@@ -86,11 +126,10 @@ func listenAt(ctx context.Context, path string) (*roadListener, error) {
 	dir, file := filepath.Split(path)
 	unfinished := filepath.Join(dir, "."+strconv.Itoa(os.Getpid())+"-"+file)
 	_ = os.Remove(unfinished) // of an earlier process with this pid
-	lis, err := new(net.ListenConfig).Listen(ctx, "unix", unfinished)
+	lis, err := bindAt(ctx, unfinished)
 	if err != nil {
 		return nil, err
 	}
-	lis.(*net.UnixListener).SetUnlinkOnClose(false)
 	l := &roadListener{Listener: lis, path: path}
 	l.file, err = os.Lstat(unfinished)
 	if err == nil {
@@ -157,10 +196,13 @@ func (r road) sweep() {
 		path := filepath.Join(dir, f.Name())
 		// A datagram cannot be sent to a socket for streams, and it is refused
 		// only if nobody is there. No connection is made.
-		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
-		if err == nil {
-			_ = conn.Close()
-		}
+		err = atSocket(path, func(path string) error {
+			conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err
+		})
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			_ = os.Remove(path)
 		}

@@ -3,9 +3,11 @@
 package clusterclient_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
+	"github.com/clusterclient/clusterclient/inspect"
 	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
@@ -127,9 +130,7 @@ func TestRoadLeftByTheDead(t *testing.T) {
 	require.Equal(t, []string{filepath.Join(dir, "living.sock")}, sockets(t, dir))
 }
 
-// A path that is too long for a socket, or a directory that is gone, leaves
-// the port.
-// Nor do leases stay for good of ports that nobody uses any more.
+// Leases do not stay for good of ports that nobody uses any more.
 func TestLeasesOfPortsThatAreNotUsed(t *testing.T) {
 	dir, up := shortDir(t), clustertest.NewUpstream()
 	require.NoError(t, realClient(t, freePort(t), up, clusterclient.WithRuntimeDir(dir)).Close())
@@ -146,14 +147,63 @@ func TestLeasesOfPortsThatAreNotUsed(t *testing.T) {
 	require.NotContains(t, folders(), unused)
 }
 
-func TestRoadImpossible(t *testing.T) {
+// A directory whose path is too long for a socket is reached another way, where
+// the system has one: to serve at, to connect to, and to hand a port over.
+func TestRoadToALongPath(t *testing.T) {
 	long := filepath.Join(shortDir(t), strings.Repeat("x", 120))
-	require.NoError(t, os.Mkdir(long, 0o700))
 	port, up := freePort(t), clustertest.NewUpstream()
 	up.Set("k", "v")
-	realClient(t, port, up, clusterclient.WithRuntimeDir(long))
+	leads := realClient(t, port, up, clusterclient.WithRuntimeDir(long))
 	follows := realClient(t, port, up, clusterclient.WithRuntimeDir(long))
 	mustYield(t, mustSubscribe(t, follows, "k"), "v")
+	if runtime.GOOS != "linux" {
+		require.Contains(t, leads.Status().SocketTrouble, "choose a shorter WithRuntimeDir")
+		return
+	}
+	require.Empty(t, leads.Status().SocketTrouble)
+	socket := sockets(t, long)
+	require.Len(t, socket, 1)
+	before, err := os.Lstat(socket[0])
+	require.NoError(t, err)
+	require.Zero(t, connectedTo(port), "TCP connections to the leader")
+
+	require.NoError(t, leads.Close())
+	mustBecome(t, follows, clusterclient.RoleLeader)
+	after, err := os.Lstat(socket[0])
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after), "the port was not handed over")
+	require.Empty(t, follows.Status().SocketTrouble)
+	require.NoError(t, follows.Close())
+	require.Empty(t, sockets(t, long), "sockets that nobody listens on")
+}
+
+// Where there can be no socket the port has to do, and whoever looks is told so.
+func TestRoadImpossible(t *testing.T) {
+	dir, port, up := shortDir(t), freePort(t), clustertest.NewUpstream()
+	up.Set("k", "v")
+	at := clusterclient.WithRuntimeDir(dir)
+	first := realClient(t, port, up, at)
+	file := filepath.Base(sockets(t, dir)[0])
+	require.NoError(t, first.Close())
+	inTheWay := filepath.Join(dir, fmt.Sprintf(".%d-%s", os.Getpid(), file))
+	require.NoError(t, os.MkdirAll(filepath.Join(inTheWay, "full"), 0o700))
+
+	book := new(logbook)
+	leads, follows := realClient(t, port, up, at, book.option()), realClient(t, port, up, at)
+	mustYield(t, mustSubscribe(t, follows, "k"), "v")
+	require.Contains(t, leads.Status().SocketTrouble, inTheWay)
+	require.Contains(t, leads.Status().SocketTrouble, "address already in use")
+	require.Empty(t, follows.Status().SocketTrouble, "whoever follows does not know")
+	require.Len(t, book.with("[WARN]", "no Unix socket beside the port", inTheWay), 1)
+	name, err := follows.Inspect(t.Context(), inspect.Query{})
+	require.NoError(t, err)
+	require.Equal(t, leads.Status().SocketTrouble, name.Leadership.SocketTrouble)
+
+	require.NoError(t, os.RemoveAll(inTheWay)) // the next leader has one again, although it is handed the port alone
+	require.NoError(t, leads.Close())
+	mustBecome(t, follows, clusterclient.RoleLeader)
+	require.Len(t, sockets(t, dir), 1)
+	require.Empty(t, follows.Status().SocketTrouble)
 }
 
 func TestProcessRoadTakeover(t *testing.T) {

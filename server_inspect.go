@@ -80,7 +80,7 @@ func (s *server) inspectLeader(ctx context.Context, ldr *leader.Leader, req *clu
 	if req.GetKey() != "" {
 		n.Explanation = s.explain(ctx, ldr, req)
 	}
-	report.Rejected = s.c.rejected.all()
+	report.Rejected, report.SocketTrouble = s.c.rejected.all(), s.c.socketTrouble()
 	own.Leadership = &report
 }
 

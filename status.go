@@ -88,6 +88,11 @@ type Status struct {
 
 	// The rest is known in the leader's process only.
 
+	// SocketTrouble is why there is no Unix socket beside the leader's port
+	// although there is a RuntimeDir, so that followers take the port, which
+	// costs more; empty when there is one, and on Windows.
+	SocketTrouble string `json:"socket_trouble,omitempty"`
+
 	OwnsPort     bool           `json:"owns_port,omitempty"` // this client has bound the cluster's port
 	Upstream     UpstreamStatus `json:"upstream,omitzero"`
 	Followers    int            `json:"followers,omitempty"`     // other clients that follow
@@ -243,11 +248,22 @@ func (c *Client) fill(st *Status, l *leadership) {
 	st.OnewayFailed = stats.OnewayFailed
 	st.Refused = c.refusals.all()
 	st.OwnsPort = l.owns()
+	st.SocketTrouble = c.socketTrouble()
 	st.Upstream = UpstreamStatus{
 		Open: stats.Absent == "", Watches: stats.Keys, StaleKeys: stats.StaleKeys, Trouble: cmp.Or(stats.Absent, stats.StaleReason),
 	}
 	st.Followers = max(0, len(stats.Followers)-1) // less the leader's own
 	st.Candidates = max(0, stats.Candidates-1)
+}
+
+// socketTrouble returns why this client, which leads, offers no Unix socket.
+func (c *Client) socketTrouble() string {
+	if n, ok := c.opts.network.(loopback); ok && !c.opts.single {
+		if trouble := n.road.trouble.Load(); trouble != nil {
+			return *trouble
+		}
+	}
+	return ""
 }
 
 // leaseTrouble returns why nobody here could take over from the leader, if it

@@ -109,8 +109,9 @@ type Leadership struct {
 	Conflated     uint64         `json:"conflated"`         // values left out for a newer one
 	Refused       uint64         `json:"refused,omitempty"` // calls, since the leader had too many
 	Rejected      []Rejection    `json:"rejected,omitempty"`
-	Keys          []Key          `json:"keys,omitempty"`    // only when asked for
-	Matched       int            `json:"matched,omitempty"` // keys that were asked for, of which Keys may have some
+	SocketTrouble string         `json:"socket_trouble,omitempty"` // why there is no Unix socket beside the leader's port
+	Keys          []Key          `json:"keys,omitempty"`           // only when asked for
+	Matched       int            `json:"matched,omitempty"`        // keys that were asked for, of which Keys may have some
 }
 
 // A Rejection says which processes were turned away for one reason.

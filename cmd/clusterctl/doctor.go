@@ -228,6 +228,10 @@ func (d *doctor) leadership(n inspect.Name, l *inspect.Leadership) {
 		d.find(levelWarning, "overload", n.Name, were(l.Refused, "call", "calls")+" refused in this term, since a process had too many under way",
 			"clusterctl followers shows whose; make fewer calls at once")
 	}
+	if l.SocketTrouble != "" {
+		d.find(levelWarning, "no-socket", n.Name, peer(n.Leader)+" leads, and offers no Unix socket beside its port, so that its followers take the port, which costs more: "+l.SocketTrouble,
+			"see to it that it can make a socket in its runtime directory, or give all processes another one (WithRuntimeDir)")
+	}
 	if len(l.Followers) > 1 && l.Candidates == 0 {
 		d.find(levelWarning, "no-successor", n.Name, "no follower could lead if the leader died", "give at least one more process WithUpstream")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -67,6 +68,7 @@ func TestDoctor(t *testing.T) {
 		{"runtime-dir", "runtime-dir-owner", exitUnwell, aDirectoryOfAnother},
 		{"builds", "builds", exitOK, twoBuilds},
 		{"no-successor", "no-successor", exitOK, noSuccessor},
+		{"no-socket", "no-socket", exitOK, noSocket},
 		{"overload", "overload", exitOK, tooManyCalls},
 		{"behind", "behind", exitOK, aSlowFollower},
 		{"ephemeral-port", "ephemeral-port", exitOK, anEphemeralPort},
@@ -212,6 +214,20 @@ func noSuccessor(_ *testing.T, _ *tool, w *processtest.World) []*processtest.Chi
 	follower := w.Creation()
 	follower.Centre = ""
 	return startWith(w, w.Creation(), follower)
+}
+
+// Something is in the way of the file that the leader would make.
+func noSocket(t *testing.T, tl *tool, w *processtest.World) []*processtest.Child {
+	before := w.Start(1)
+	files, err := filepath.Glob(filepath.Join(tl.dir, "clusterclient", "*.sock"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	before[0].Must(processtest.Command{Op: "close"})
+	dir, file := filepath.Split(files[0])
+	leads := w.Spawn()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, fmt.Sprintf(".%d-%s", leads.PID, file), "full"), 0o700))
+	leads.Must(w.Creation())
+	return []*processtest.Child{leads}
 }
 
 func tooManyCalls(t *testing.T, _ *tool, w *processtest.World) []*processtest.Child {

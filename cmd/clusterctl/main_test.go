@@ -149,6 +149,7 @@ func golden(t *testing.T, w *processtest.World, file, text string, all ...*proce
 		{`\b\d+(\.\d+)?(ms|µs|s|m\d+s|h\d+m)\b`, "AGE"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},
 		{`127\.0\.0\.1:\d{4,5}`, "ADDRESS"},
+		{`(\d+-)?127\.0\.0\.1-PORT\.sock`, "SOCKET"},
 		{` {2,}`, "  "},
 	} {
 		text = regexp.MustCompile(r.pattern).ReplaceAllString(text, r.by)

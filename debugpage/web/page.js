@@ -59,6 +59,7 @@ function draw() {
   drawProcesses();
   put($("foot"), `Version ${stats.build || "unknown"} · ` +
     (stats.runtime_dir ? `runtime directory ${stats.runtime_dir}` : `no runtime directory: ${stats.runtime_dir_trouble || "none"}`) +
+    (stats.socket_trouble ? ` · no Unix socket beside the port: ${stats.socket_trouble}` : "") +
     (view.at ? ` · the leader was last heard at ${clock(view.at)}` : ""));
 }
 
