@@ -87,11 +87,11 @@ func (p *peerConn) enters(hello *clusterclientv1.Hello) error {
 	if p == nil {
 		return nil
 	}
-	d := p.acceptor
+	a := p.acceptor
 	claimed := int(hello.GetPeer().GetPid())
-	d.mu.Lock()
+	a.mu.Lock()
 	process := p.process
-	d.mu.Unlock()
+	a.mu.Unlock()
 	if process.PID == 0 {
 		process = p.who.Process(claimed)
 	}
@@ -101,13 +101,13 @@ func (p *peerConn) enters(hello *clusterclientv1.Hello) error {
 	if said := hello.GetPeer(); said != nil {
 		said.Pid = int64(process.PID)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	p.process = process
-	if d.inside[p.keyLocked()] >= d.limits.Sessions {
-		return fmt.Errorf("%s has %d sessions already, and no more are allowed by Limits.Sessions", process, d.limits.Sessions)
+	if a.inside[p.keyLocked()] >= a.limits.Sessions {
+		return fmt.Errorf("%s has %d sessions already, and no more are allowed by Limits.Sessions", process, a.limits.Sessions)
 	}
-	d.inside[p.keyLocked()]++
+	a.inside[p.keyLocked()]++
 	p.sessions++
 	p.unplaceLocked()
 	return nil
@@ -137,17 +137,17 @@ func (p *peerConn) exits() {
 	if p == nil {
 		return
 	}
-	d := p.acceptor
-	d.mu.Lock()
+	a := p.acceptor
+	a.mu.Lock()
 	key := p.keyLocked()
-	if d.inside[key]--; d.inside[key] == 0 {
-		delete(d.inside, key)
+	if a.inside[key]--; a.inside[key] == 0 {
+		delete(a.inside, key)
 	}
 	p.sessions--
 	last := p.sessions == 0
-	d.mu.Unlock()
+	a.mu.Unlock()
 	if last {
-		d.wait(p)
+		a.wait(p)
 	}
 }
 

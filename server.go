@@ -190,15 +190,15 @@ func (s *server) Session(stream grpc.BidiStreamingServer[clusterclientv1.Session
 	if err != nil {
 		return err
 	}
-	peerConn := peerConnOf(stream.Context())
-	v := &visitor{s: s, stream: stream, hello: hello, peerConn: peerConn}
+	from := peerConnOf(stream.Context())
+	v := &visitor{s: s, stream: stream, hello: hello, from: from}
 	if len(hello.GetName()) > maxName || proto.Size(hello) > maxHello {
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, fmt.Sprintf("takes a hello of %d bytes at most, with a name of %d", maxHello, maxName))
 	}
-	if err := peerConn.enters(hello); err != nil {
+	if err := from.enters(hello); err != nil {
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, err.Error())
 	}
-	defer peerConn.exits()
+	defer from.exits()
 	switch {
 	case hello.GetProtocol() != wire.Protocol:
 		return v.refuse(clusterclientv1.Code_CODE_PROTOCOL, fmt.Sprintf("speaks version %d of the protocol, not %d", wire.Protocol, hello.GetProtocol()))

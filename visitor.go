@@ -11,11 +11,11 @@ import (
 
 // A visitor is a client that said hello and waits for an answer.
 type visitor struct {
-	s        *server
-	stream   grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
-	hello    *clusterclientv1.Hello
-	peerConn *peerConn
-	told     string // the last reason to wait
+	s      *server
+	stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]
+	hello  *clusterclientv1.Hello
+	from   *peerConn // nil for one within this process
+	told   string    // the last reason to wait
 }
 
 func (v *visitor) send(f *clusterclientv1.ResponseFrame) error {
@@ -106,7 +106,7 @@ func (v *visitor) join() error {
 		case state.leader != nil && v.knowsBetter(state.leader.Term()):
 			return v.refuse(clusterclientv1.Code_CODE_LEAVING, "is leaving, another process leads in a higher term")
 		case state.leader != nil:
-			return endOfSession(state.leader.Serve(v.stream, v.hello, v.peerConn.origin()))
+			return endOfSession(state.leader.Serve(v.stream, v.hello, v.from.origin()))
 		}
 		if err := v.wait(state.waiting, changed); err != nil {
 			return err

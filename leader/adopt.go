@@ -10,11 +10,11 @@ import (
 // term before may hold up withdrawals, while their owners are there.
 const adoptLongest = 30 * time.Second
 
-// heirOf returns a registration of another leadership.
-func heirOf(rec *clusterclientv1.Record) (regID, *registration) {
+// inheritedFrom returns a registration of another leadership.
+func inheritedFrom(rec *clusterclientv1.Record) (regID, *registration) {
 	owner := peerFrom(rec.GetOwner(), Origin{UID: -1, Started: rec.GetOwner().GetStarted()})
 	return regID{owner.Instance, rec.GetRegistration()}, &registration{
-		peer: rec.GetOwner(), stored: true, heir: true,
+		peer: rec.GetOwner(), stored: true, inherited: true,
 		reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},
 	}
 }
@@ -29,7 +29,7 @@ func (rs *registrations) waitsLocked(owner string) bool {
 		switch {
 		case id.owner == owner:
 			alive = alive || rs.l.cfg.Alive != nil && rs.l.cfg.Alive(r.reg.Owner)
-		case r.heir && rs.absent[id.owner] == nil:
+		case r.inherited && rs.absent[id.owner] == nil:
 			adopting = true
 		}
 	}
@@ -45,10 +45,10 @@ func (rs *registrations) listed(s *session, f *clusterclientv1.Registrations) {
 	var gone []*registration
 	rs.mu.Lock()
 	for id, r := range rs.byID {
-		if id.owner != s.peer.Instance || !r.heir || announced[id.id] {
+		if id.owner != s.peer.Instance || !r.inherited || announced[id.id] {
 			continue
 		}
-		r.heir = false
+		r.inherited = false
 		if !unsettled[id.id] {
 			r.stored = false
 			rs.forgetLocked(id)
@@ -72,7 +72,7 @@ func setOf(ids []uint64) map[uint64]bool {
 // learn takes a record of the leader before that this leader was not told of.
 // An owner that is there knows better.
 func (rs *registrations) learn(rec *clusterclientv1.Record) {
-	id, r := heirOf(rec)
+	id, r := inheritedFrom(rec)
 	rs.mu.Lock()
 	if rs.over || rs.byID[id] != nil || rs.fullLocked(rec) {
 		rs.mu.Unlock()
@@ -83,7 +83,7 @@ func (rs *registrations) learn(rec *clusterclientv1.Record) {
 	if rs.l.hasSession(id.owner) { // looked at last, since one that comes later lists its own
 		rs.mu.Lock()
 		defer rs.mu.Unlock()
-		if rs.byID[id] == r && r.heir {
+		if rs.byID[id] == r && r.inherited {
 			rs.forgetLocked(id)
 		}
 		return

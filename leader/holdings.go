@@ -54,7 +54,7 @@ func (rs *registrations) exceededLocked(s *session, reg Registration) error {
 	case before == nil && h.count >= limits.Registrations:
 		return overLimitError{s.overLimit("pid %d has %d registrations already, and no more are allowed by Limits.Registrations of the leader; "+
 			"close some, or raise it by WithLimits in all processes", reg.Owner.PID, h.count)}
-	case before != nil && before.heir:
+	case before != nil && before.inherited:
 		return nil
 	case before != nil:
 		bytes -= len(before.reg.Data)

@@ -55,12 +55,12 @@ type regID struct {
 }
 
 type registration struct {
-	peer   *clusterclientv1.Peer
-	begun  bool         // the upstream may have it; guarded by registrations.mu, as are the others
-	stored bool         // the upstream has it
-	heir   bool         // it is from another term, and its owner is to announce it in this one
-	doomed bool         // its owner did not come back: it is being withdrawn, unless it is announced after all
-	reg    Registration // newest acknowledged, or else the first
+	peer      *clusterclientv1.Peer
+	begun     bool         // the upstream may have it; guarded by registrations.mu, as are the others
+	stored    bool         // the upstream has it
+	inherited bool         // it is from another term, and its owner is to announce it in this one
+	doomed    bool         // its owner did not come back: it is being withdrawn, unless it is announced after all
+	reg       Registration // newest acknowledged, or else the first
 
 	witnesses *witnesses // that are waited for; nil when none are
 }
@@ -72,7 +72,7 @@ func (r *registration) counts() bool { return r.begun || r.stored }
 func newRegistrations(l *Leader, known []*clusterclientv1.Record) *registrations {
 	rs := &registrations{l: l, byID: make(map[regID]*registration), held: make(map[string]holding), absent: make(map[string]*time.Timer), since: make(map[string]time.Time), began: time.Now(), waiting: make(map[uint64]*registration)}
 	for _, rec := range known {
-		id, r := heirOf(rec)
+		id, r := inheritedFrom(rec)
 		rs.keepLocked(id, r) // nobody else has it yet
 		rs.startGrace(id.owner)
 	}
@@ -138,7 +138,7 @@ func (rs *registrations) graceOver(owner string) {
 			continue
 		}
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
-		r.heir = false // nobody waits for it to be announced again, others' withdrawals neither
+		r.inherited = false // nobody waits for it to be announced again, others' withdrawals neither
 		r.doomed = true
 		reg := r.reg
 		rs.l.work.Go(func() {
@@ -227,7 +227,7 @@ func (rs *registrations) register(ctx context.Context, s *session, f *clustercli
 	rs.mu.Lock()
 	known := first || r.counts() && r.reg.Key == reg.Key && bytes.Equal(r.reg.Data, reg.Data)
 	rs.replaceLocked(regID{reg.Owner.Instance, reg.ID}, r, reg)
-	r.stored, r.heir = true, false
+	r.stored, r.inherited = true, false
 	rs.mu.Unlock()
 	if !known { // as it is now, to all, if only by the leader before
 		rs.tellAll(r)

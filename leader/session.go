@@ -35,7 +35,7 @@ type session struct {
 	ended     chan struct{}
 	answers   bool      // understands inquiries
 	probes    bool      // can tell whether it could reach the upstream
-	heir      bool      // understands that it is to succeed
+	succeeds  bool      // understands that it is to succeed
 	witness   bool      // confirms records
 	shard     int       // of the leader's tallies
 	pulled    time.Time // when the writer pulled last; the writer's own
@@ -81,9 +81,9 @@ func newSession(l *Leader, stream wire.Stream, hello *clusterclientv1.Hello, fro
 		calls: make(map[uint64]*call), records: make(map[*registration]*recordDue),
 		tasks: make(map[uint64]*task), inquiries: make(map[uint64]chan []byte),
 		answers: can(hello, wire.FeatureInquiry), shard: int(l.joined.Add(1) % tallyShards),
-		probes:  hello.GetCandidate() && can(hello, wire.FeatureProbe),
-		witness: hello.GetCandidate() && can(hello, wire.FeatureWitness),
-		heir:    hello.GetCandidate() && can(hello, wire.FeatureHandOver),
+		probes:   hello.GetCandidate() && can(hello, wire.FeatureProbe),
+		witness:  hello.GetCandidate() && can(hello, wire.FeatureWitness),
+		succeeds: hello.GetCandidate() && can(hello, wire.FeatureHandOver),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(stream.Context())
 	s.w = wire.NewResponseWriter(stream, s.pull)

@@ -44,7 +44,7 @@ func (l *Leader) Prepare(ctx context.Context) (*Successor, error) {
 		return nil, nil
 	}
 	var trouble []error
-	for _, s := range l.heirs() {
+	for _, s := range l.successors() {
 		h, err := l.prepare(ctx, s)
 		if err == nil {
 			return h, nil
@@ -57,10 +57,10 @@ func (l *Leader) Prepare(ctx context.Context) (*Successor, error) {
 	return nil, errors.Join(trouble...)
 }
 
-// heirs returns the sessions of those that could be prepared, the best one
+// successors returns the sessions of those that could be prepared, the best one
 // first: the one that is named, and then the youngest process.
-func (l *Leader) heirs() []*session {
-	all := slices.DeleteFunc(l.allSessions(), func(s *session) bool { return !s.heir || s.own() })
+func (l *Leader) successors() []*session {
+	all := slices.DeleteFunc(l.allSessions(), func(s *session) bool { return !s.succeeds || s.own() })
 	own := int(l.cfg.Self.GetPid())
 	l.mu.Lock()
 	named := string(l.successor)
