@@ -114,9 +114,9 @@ func TestConnectionsThatAreLeftOpen(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(4 * time.Second)
+		time.Sleep(2900 * time.Millisecond)
 		require.Equal(t, connectivity.Ready, p.conn.GetState())
-		time.Sleep(2 * time.Second)
+		time.Sleep(200 * time.Millisecond)
 		require.NotEqual(t, connectivity.Ready, p.conn.GetState())
 	})
 }

@@ -72,6 +72,32 @@ func TestMembersThatAreCrowdedOut(t *testing.T) {
 	}
 }
 
+// A client listens for longer than a leader with the same limits lets it take to
+// say hello, so that it hears why it has to go.
+func TestMembersThatAreLate(t *testing.T) {
+	for want, limit := range map[string]time.Duration{"within the 3s of": 0, "within the 10s of": 10 * time.Second} {
+		for _, name := range []string{"the user", "TLS"} {
+			t.Run(name+" "+want, func(t *testing.T) {
+				limits := clusterclient.WithLimits(clusterclient.Limits{Handshake: limit})
+				inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+					opts := []clusterclient.Option{limits}
+					if name == "TLS" {
+						ours := processtest.NewAuthority(t)
+						opts = append(opts, clusterclient.WithTLS(ours.Config(ours, "cluster")))
+					}
+					cluster.Start(opts...)
+					late := clusterclient.WithNetwork(&lateNetwork{cluster.Network.Host(), 0})
+					_, err := cluster.TryStart(clustertest.Name, append(opts, late, asFollower)...)
+					require.ErrorIs(t, err, clusterclient.ErrLimit)
+					require.ErrorContains(t, err, want+" Limits.Handshake")
+					_, err = clusterclient.Inspect(t.Context(), clustertest.Port, inspect.Query{}, append(opts, late)...)
+					require.ErrorIs(t, err, clusterclient.ErrLimit)
+				})
+			})
+		}
+	}
+}
+
 // Whoever has been let in is not crowded out by those who have not.
 func TestStrangersCrowdOutNoMember(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {

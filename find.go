@@ -84,12 +84,17 @@ func (c *Client) leasesAt(address string) []lease.Record {
 	return slices.DeleteFunc(records, func(r lease.Record) bool { return r.Address != address })
 }
 
-// patience returns how long to wait for whoever listens at address.
+// patience returns how long to wait for whoever listens at address, if no lease
+// of theirs is renewed meanwhile.
 func (c *Client) patience(address string) time.Duration {
-	for _, r := range c.leasesAt(address) {
+	leases := c.leasesAt(address)
+	for _, r := range leases {
 		if c.lease.Host().Look(r.Process) == lease.Stopped {
 			return stoppedTimeout
 		}
+	}
+	if len(leases) == 0 { // who may be well, and be about to refuse
+		return max(inspectTimeout, c.opts.limits.patience())
 	}
 	return inspectTimeout
 }

@@ -13,9 +13,11 @@ import (
 // are those of the process that leads. A limit of 0 stands for its default.
 type Limits struct {
 	// Handshake bounds how long a connection may take until it has said
-	// hello; the default is 5 s. It is closed then. A client of ours that has
-	// waited for a leader that long tries again; [Create] fails with [ErrLimit] in
-	// the end.
+	// hello; the default is 3 s. It is closed then. A client of ours tries
+	// again; [Create] fails with [ErrLimit] in the end. To hear that, a client
+	// waits a second longer than its own Handshake for whoever has accepted its
+	// connection; so all processes need the same. It waits as long for a process
+	// that holds the port and says nothing.
 	Handshake time.Duration
 
 	// Unauthenticated is how many connections may be about to say hello; the
@@ -76,7 +78,7 @@ func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Handshake:       cmp.Or(l.Handshake, 5*time.Second),
+		Handshake:       cmp.Or(l.Handshake, 3*time.Second),
 		Unauthenticated: cmp.Or(l.Unauthenticated, 256),
 		TLSHandshake:    cmp.Or(l.TLSHandshake, gate.DefaultHandshakeRoom),
 		Sessions:        cmp.Or(l.Sessions, 1024),
@@ -87,6 +89,16 @@ func (l Limits) withDefaults() Limits {
 		Message:         cmp.Or(l.Message, wire.MaxMessage),
 		Key:             cmp.Or(l.Key, 4096),
 	}
+}
+
+// toTell is how much longer than a leader with the same limits lets it take to
+// say hello a client waits for an answer: so it hears why it has to go.
+const toTell = time.Second
+
+// patience returns how long a client waits for whoever has accepted its
+// connection and says nothing.
+func (l Limits) patience() time.Duration {
+	return max(l.Handshake, l.Handshake+toTell) // which may be more than there is
 }
 
 func (l Limits) check() error {

@@ -16,10 +16,8 @@ import (
 )
 
 const (
-	// handshakeTimeout bounds how long an accepted connection may stay
-	// without the first bytes of HTTP/2, on either side. A process that is
-	// being killed accepts connections until its memory is gone.
-	handshakeTimeout = 3 * time.Second
+	// localTimeout bounds how long it takes to connect within this process.
+	localTimeout = 3 * time.Second
 
 	dialTimeout = time.Second
 

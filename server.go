@@ -167,7 +167,7 @@ func (s *server) stop() {
 
 // localConn returns a connection to this server from within the process.
 func (s *server) localConn() (*grpc.ClientConn, error) {
-	return clientConn(handshakeTimeout, s.local.Dial)
+	return clientConn(localTimeout, s.local.Dial)
 }
 
 // serveStream takes the streams of the services that the upstream registered.

@@ -43,13 +43,13 @@ func (c *Client) dialSession(ctx context.Context, address string, frames ...*clu
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.spare.connect(raw)
+	conn, err := c.spare.connect(raw, c.opts.limits.patience())
 	if err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	silent := time.AfterFunc(handshakeTimeout, cancel)
+	silent := time.AfterFunc(c.opts.limits.patience(), cancel)
 	defer silent.Stop()
 	s := &session{conn: conn, cancel: cancel, detach: context.AfterFunc(ctx, cancel), address: address, c: c, raw: raw}
 	s.stream, err = clusterclientv1.NewClusterClientServiceClient(conn).Session(own, grpc.ForceCodecV2(wire.Codec{}))
@@ -75,7 +75,7 @@ func (c *Client) dial(ctx context.Context, address string) (*gate.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNobody, err)
 	}
-	conn, _, err := c.policy.Dial(ctx, raw, handshakeTimeout)
+	conn, _, err := c.policy.Dial(ctx, raw, c.opts.limits.patience())
 	if err == nil {
 		return conn, nil
 	}
@@ -103,11 +103,11 @@ func (s *session) close() {
 	_ = s.conn.Close()
 }
 
-// answer returns the next frame. Silence before the first one, longer than
-// the handshake may take, ends the session.
+// answer returns the next frame. Silence before the first one ends the
+// session when it has lasted too long.
 func (s *session) answer(first bool) (*clusterclientv1.ResponseFrame, error) {
 	if first {
-		silent := time.AfterFunc(handshakeTimeout, s.cancel)
+		silent := time.AfterFunc(s.c.opts.limits.patience(), s.cancel)
 		defer silent.Stop()
 	}
 	for len(s.pending) == 0 {

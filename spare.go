@@ -86,14 +86,14 @@ func (s *spare) makeReady() {
 	s.conn, s.give = conn, give
 }
 
-// connect returns a connection over raw.
-func (s *spare) connect(raw net.Conn) (*grpc.ClientConn, error) {
+// connect returns a connection over raw, which takes no longer than timeout.
+func (s *spare) connect(raw net.Conn, timeout time.Duration) (*grpc.ClientConn, error) {
 	s.mu.Lock()
 	conn, give := s.conn, s.give
 	s.conn = nil
 	s.mu.Unlock()
 	if conn == nil {
-		return clientConn(handshakeTimeout, func(context.Context) (net.Conn, error) { return raw, nil })
+		return clientConn(timeout, func(context.Context) (net.Conn, error) { return raw, nil })
 	}
 	give <- raw
 	return conn, nil
