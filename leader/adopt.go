@@ -3,6 +3,8 @@ package leader
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -14,7 +16,7 @@ const adoptLongest = 30 * time.Second
 func inheritedFrom(rec *clusterclientv1.Record) (regID, *registration) {
 	owner := peerFrom(rec.GetOwner(), Origin{UID: -1, Started: rec.GetOwner().GetStarted()})
 	return regID{owner.Instance, rec.GetRegistration()}, &registration{
-		peer: rec.GetOwner(), stored: true, inherited: true,
+		peer: rec.GetOwner(), stored: true, inherited: true, size: proto.Size(rec),
 		reg: Registration{Owner: owner, ID: rec.GetRegistration(), Key: rec.GetKey(), Data: rec.GetData()},
 	}
 }

@@ -1,13 +1,18 @@
 package leader
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
-// maxLearned is how many registrations of the leader before candidates can tell
-// this one of. They are those of all processes.
-const maxLearned = 1 << 18
+// What candidates can tell this leader of registrations of the one before. They
+// are those of all processes.
+const (
+	maxLearned      = 1 << 18
+	maxLearnedBytes = 256 << 20
+)
 
 // A holding is how much one owner has announced.
 type holding struct{ count, bytes int }
@@ -16,6 +21,7 @@ type holding struct{ count, bytes int }
 func (rs *registrations) keepLocked(id regID, r *registration) {
 	rs.forgetLocked(id)
 	rs.byID[id] = r
+	rs.inherited += r.size
 	h := rs.held[id.owner]
 	rs.held[id.owner] = holding{h.count + 1, h.bytes + len(r.reg.Data)}
 }
@@ -26,6 +32,7 @@ func (rs *registrations) forgetLocked(id regID) {
 		return
 	}
 	delete(rs.byID, id)
+	rs.inherited -= r.size
 	h := rs.held[id.owner]
 	h.count--
 	h.bytes -= len(r.reg.Data)
@@ -73,11 +80,11 @@ func (e overLimitError) Error() string { return e.reply.Message }
 
 // fullLocked reports whether no record of the leader before is learned any more.
 func (rs *registrations) fullLocked(rec *clusterclientv1.Record) bool {
-	full := len(rs.byID) >= maxLearned
+	full := len(rs.byID) >= maxLearned || rs.inherited+proto.Size(rec) > maxLearnedBytes
 	if full && !rs.complained {
 		rs.complained = true
 		rs.l.log.Error("too many registrations of the leader before, the rest will not be withdrawn when their processes are gone",
-			"known", len(rs.byID), "key", rec.GetKey())
+			"known", len(rs.byID), "bytes", rs.inherited)
 	}
 	return full
 }

@@ -43,6 +43,7 @@ type registrations struct {
 	opened bool        // who joins is told of all of them at once
 	soon   *time.Timer // until then; nil without any
 
+	inherited  int  // bytes of the records of the leader before in byID
 	complained bool // that there are too many
 
 	asked   uint64                   // for witnesses so far
@@ -60,6 +61,7 @@ type registration struct {
 	stored    bool         // the upstream has it
 	inherited bool         // it is from another term, and its owner is to announce it in this one
 	doomed    bool         // its owner did not come back: it is being withdrawn, unless it is announced after all
+	size      int          // of the record of the leader before, in bytes
 	reg       Registration // newest acknowledged, or else the first
 
 	witnesses *witnesses // that are waited for; nil when none are
