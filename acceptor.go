@@ -31,7 +31,7 @@ type acceptor struct {
 	mu      sync.Mutex      // guards what follows, and the connections
 	shut    bool            // nobody is let in any more
 	waiting list.List       // of *peerConn, the one that came first in front
-	inside  map[peerKey]int // sessions of each process
+	inside  map[peerKey]int // sessions and calls of each process
 }
 
 func newAcceptor(c *Client) *acceptor {
@@ -119,17 +119,22 @@ func (a *acceptor) refuse(p *peerConn, who peercred.Peer, err error) {
 	}
 }
 
-// wait puts a connection in the queue of those who have not said hello, where
+// wait puts a connection in the queue of those who are not inside, where
 // nobody stays long. When too many wait, one that came first has to go: it
 // had the most time. It returns false when the connection came too late.
 func (a *acceptor) wait(p *peerConn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.waitLocked(p)
+}
+
+func (a *acceptor) waitLocked(p *peerConn) bool {
 	if p.gone || a.shut && !p.judged {
 		return false
 	}
-	p.place = a.waiting.PushBack(p)
-	p.late = time.AfterFunc(a.limits.Handshake, func() { a.expire(p) })
+	place := a.waiting.PushBack(p)
+	p.place = place
+	p.late = time.AfterFunc(a.limits.Handshake, func() { a.expire(p, place) })
 	if a.waiting.Len() > a.limits.Unauthenticated {
 		out := a.superfluousLocked(p)
 		out.unplaceLocked()
@@ -172,11 +177,13 @@ func (a *acceptor) close() {
 	}
 }
 
-// expire shows a connection out whose time is over.
-func (a *acceptor) expire(p *peerConn) {
+// expire shows a connection out whose time in a place is over.
+func (a *acceptor) expire(p *peerConn, place *list.Element) {
 	a.mu.Lock()
-	waits := p.place != nil
-	p.unplaceLocked()
+	waits := p.place == place
+	if waits {
+		p.unplaceLocked()
+	}
 	a.mu.Unlock()
 	if waits {
 		a.showOut(p, fmt.Sprintf("has not said hello within the %v of Limits.Handshake", a.limits.Handshake))

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -212,7 +214,7 @@ func (d *directory) hold(v *visitor, e *entry) error {
 				return
 			}
 			for _, f := range batch.GetFrames() {
-				if r := f.GetReport(); r != nil {
+				if r := f.GetReport(); r != nil && proto.Size(r) <= maxHello {
 					d.update(v, e, r)
 				}
 			}

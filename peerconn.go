@@ -3,8 +3,10 @@ package clusterclient
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/peer"
@@ -20,12 +22,13 @@ type peerConn struct {
 	conn     net.Conn
 	out      context.CancelCauseFunc // ends what waits at the gate for more than conn
 	who      peercred.Peer
-	process  peercred.Process // known with the first session
+	inside   atomic.Int32 // sessions and calls; changed with acceptor.mu held
 
 	// Guarded by acceptor.mu.
-	place    *list.Element // among those waiting; nil when inside or gone
+	process  peercred.Process // known with the first session
+	place    *list.Element    // among those waiting; nil when inside or gone
 	late     *time.Timer
-	sessions int
+	greeting int  // streams that are about to say hello
 	judged   bool // let in or not
 	arrived  bool // gRPC has it
 	noted    bool // that it is refused
@@ -81,12 +84,28 @@ func (p *peerConn) leaves() {
 	p.unplaceLocked()
 }
 
-// enters begins a session of a connection that has said hello. It corrects what
-// that says of the process where the system knows better.
-func (p *peerConn) enters(hello *clusterclientv1.Hello) error {
-	if p == nil {
-		return nil
+// greets begins a stream that is about to say hello, and ends with greeted.
+// False means that too many are.
+func (p *peerConn) greets() bool {
+	p.acceptor.mu.Lock()
+	defer p.acceptor.mu.Unlock()
+	if p.greeting == maxGreeting {
+		return false
 	}
+	p.greeting++
+	return true
+}
+
+func (p *peerConn) greeted() {
+	p.acceptor.mu.Lock()
+	defer p.acceptor.mu.Unlock()
+	p.greeting--
+}
+
+// enters begins a session of a connection that has said hello, which ends with
+// exits. It corrects what hello says of the process where the system knows
+// better.
+func (p *peerConn) enters(hello *clusterclientv1.Hello) (peerKey, error) {
 	a := p.acceptor
 	claimed := int(hello.GetPeer().GetPid())
 	a.mu.Lock()
@@ -98,23 +117,36 @@ func (p *peerConn) enters(hello *clusterclientv1.Hello) error {
 	if process.PID == 0 && !p.who.Told() {
 		process.PID = claimed
 	}
-	if said := hello.GetPeer(); said != nil {
-		said.Pid = int64(process.PID)
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p.process = process
-	if a.inside[p.keyLocked()] >= a.limits.Sessions {
-		return fmt.Errorf("%s has %d sessions already, and no more are allowed by Limits.Sessions", process, a.limits.Sessions)
+	if p.process.PID == 0 { // another session may have begun first
+		p.process = process
 	}
-	a.inside[p.keyLocked()]++
-	p.sessions++
-	p.unplaceLocked()
-	return nil
+	if said := hello.GetPeer(); said != nil {
+		said.Pid = int64(p.process.PID)
+	}
+	return p.enterLocked()
 }
 
-func (p *peerConn) keyLocked() peerKey {
-	return peerKey{uid: p.who.UID, pid: p.process.PID, started: p.process.Started}
+// visits begins a call that needs no hello, which ends with exits.
+func (p *peerConn) visits() (peerKey, error) {
+	if p == nil {
+		return peerKey{}, nil
+	}
+	p.acceptor.mu.Lock()
+	defer p.acceptor.mu.Unlock()
+	return p.enterLocked()
+}
+
+func (p *peerConn) enterLocked() (peerKey, error) {
+	a, key := p.acceptor, peerKey{uid: p.who.UID, pid: p.process.PID, started: p.process.Started}
+	if a.inside[key] >= a.limits.Sessions {
+		return key, fmt.Errorf("%s has %d sessions already, and no more are allowed by Limits.Sessions", p.process, a.limits.Sessions)
+	}
+	a.inside[key]++
+	p.inside.Add(1)
+	p.unplaceLocked()
+	return key, nil
 }
 
 // origin is what the leader is told of the process that a session is of.
@@ -132,29 +164,44 @@ func (p *peerConn) key() any {
 	return p
 }
 
-// exits ends a session.
-func (p *peerConn) exits() {
+// exits ends what has begun with key.
+func (p *peerConn) exits(key peerKey) {
 	if p == nil {
 		return
 	}
 	a := p.acceptor
 	a.mu.Lock()
-	key := p.keyLocked()
+	defer a.mu.Unlock()
 	if a.inside[key]--; a.inside[key] == 0 {
 		delete(a.inside, key)
 	}
-	p.sessions--
-	last := p.sessions == 0
-	a.mu.Unlock()
-	if last {
-		a.wait(p)
+	if p.inside.Add(-1) == 0 {
+		a.waitLocked(p)
 	}
 }
 
-// A trackedConn tells its peerConn when gRPC closes it.
+// maxUnheard is how much is read of a connection that is let in, while it is not
+// inside: a hello, or a call, and what is on its way behind it.
+const maxUnheard = 1 << 20
+
+var errUnheard = errors.New("it has said much, and no hello")
+
+// A trackedConn is what gRPC reads and writes. It tells its peerConn when gRPC
+// closes it.
 type trackedConn struct {
 	net.Conn
-	p *peerConn
+	p       *peerConn
+	unheard int // bytes that were read since it was inside last; the reader's own
+}
+
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.p.inside.Load() > 0 {
+		c.unheard = 0
+	} else if c.unheard += n; c.unheard > maxUnheard {
+		return 0, errUnheard
+	}
+	return n, err
 }
 
 func (c *trackedConn) Close() error {

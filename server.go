@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -30,9 +32,6 @@ const (
 	askAfter = 10 * time.Second
 	cutAfter = 30 * time.Second
 )
-
-// maxHello is how large a hello may be. Ours have some hundred bytes.
-const maxHello = 64 << 10
 
 // flushTimeout bounds how long a server that stops waits for peers to take
 // what it has for them. One that is stopped itself takes nothing.
@@ -103,7 +102,7 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.UnknownServiceHandler(s.serveStream),
 	)
-	clusterclientv1.RegisterClusterClientServiceServer(s.grpc, s)
+	s.grpc.RegisterService(s.service(), s)
 	s.wg.Go(func() { _ = s.grpc.Serve(s.local) })
 	return s
 }
@@ -170,6 +169,33 @@ func (s *server) localConn() (*grpc.ClientConn, error) {
 	return clientConn(localTimeout, s.local.Dial)
 }
 
+// service is what this server answers itself: whoever connects for that, and no
+// stream that belongs to a session, with which only what the upstream
+// registered can be reached. All of it are streams, as those are.
+func (s *server) service() *grpc.ServiceDesc {
+	own := clusterclientv1.ClusterClientService_ServiceDesc // a copy
+	all := slices.Clone(own.Streams)
+	for _, m := range own.Methods {
+		all = append(all, grpc.StreamDesc{StreamName: m.MethodName, Handler: func(srv any, stream grpc.ServerStream) error {
+			reply, err := m.Handler(srv, stream.Context(), stream.RecvMsg, nil)
+			if err != nil {
+				return err
+			}
+			return stream.SendMsg(reply)
+		}})
+	}
+	for i, d := range all {
+		all[i].Handler = func(srv any, stream grpc.ServerStream) error {
+			if len(metadata.ValueFromIncomingContext(stream.Context(), wire.SessionKey)) > 0 {
+				return s.serveStream(srv, stream)
+			}
+			return d.Handler(srv, stream)
+		}
+	}
+	own.Methods, own.Streams = nil, all
+	return &own
+}
+
 // serveStream takes the streams of the services that the upstream registered.
 func (s *server) serveStream(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
@@ -186,19 +212,21 @@ func (s *server) Session(stream grpc.BidiStreamingServer[clusterclientv1.Session
 		return errStopped
 	}
 	defer s.wg.Done()
-	hello, report, err := s.receiveHello(stream)
+	from := peerConnOf(stream.Context())
+	hello, report, err := s.greet(stream, from)
 	if err != nil {
 		return err
 	}
-	from := peerConnOf(stream.Context())
 	v := &visitor{s: s, stream: stream, hello: hello, from: from}
-	if len(hello.GetName()) > maxName || proto.Size(hello) > maxHello {
+	if len(hello.GetName()) > maxName || proto.Size(hello) > maxHello || proto.Size(report) > maxHello {
+		v.hello = nil // nothing of it is kept
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, fmt.Sprintf("takes a hello of %d bytes at most, with a name of %d", maxHello, maxName))
 	}
-	if err := from.enters(hello); err != nil {
+	key, err := from.enters(hello)
+	if err != nil {
 		return v.refuse(clusterclientv1.Code_CODE_LIMIT, err.Error())
 	}
-	defer from.exits()
+	defer from.exits(key)
 	switch {
 	case hello.GetProtocol() != wire.Protocol:
 		return v.refuse(clusterclientv1.Code_CODE_PROTOCOL, fmt.Sprintf("speaks version %d of the protocol, not %d", wire.Protocol, hello.GetProtocol()))
@@ -232,43 +260,6 @@ func (s *server) term() uint64 {
 		return state.leader.Term()
 	}
 	return max(s.granted, state.term)
-}
-
-// receiveHello returns the first batch of a stream. A stream that says nothing
-// is ended.
-func (s *server) receiveHello(stream grpc.BidiStreamingServer[clusterclientv1.SessionRequest, clusterclientv1.SessionResponse]) (*clusterclientv1.Hello, *clusterclientv1.Report, error) {
-	type first struct {
-		batch *clusterclientv1.SessionRequest
-		err   error
-	}
-	got := make(chan first, 1)
-	go func() { // ends with the stream, at the latest
-		batch, err := stream.Recv()
-		got <- first{batch, err}
-	}()
-	silent := time.NewTimer(s.c.opts.limits.Handshake)
-	defer silent.Stop()
-	select {
-	case f := <-got:
-		var hello *clusterclientv1.Hello
-		var report *clusterclientv1.Report
-		for _, frame := range f.batch.GetFrames() {
-			if h := frame.GetHello(); h != nil {
-				hello = h
-			}
-			if r := frame.GetReport(); r != nil {
-				report = r
-			}
-		}
-		if f.err == nil && hello == nil {
-			f.err = status.Error(codes.InvalidArgument, "the first frame is not hello")
-		}
-		return hello, report, f.err
-	case <-silent.C:
-		return nil, nil, status.Error(codes.DeadlineExceeded, "no hello came")
-	case <-s.ctx.Done():
-		return nil, nil, errStopped
-	}
 }
 
 // endOfSession returns how gRPC is to end the stream of a session: any error

@@ -22,6 +22,11 @@ func (s *server) Inspect(ctx context.Context, req *clusterclientv1.InspectReques
 		return nil, errStopped
 	}
 	defer s.wg.Done()
+	end, err := begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
@@ -30,6 +35,17 @@ func (s *server) Inspect(ctx context.Context, req *clusterclientv1.InspectReques
 		return nil, status.Errorf(codes.Internal, "encode the report: %v", err)
 	}
 	return &clusterclientv1.InspectResponse{Report: report}, nil
+}
+
+// begin lets a call that needs no session in, and with it the connection that
+// it came over, which stays until end at least.
+func begin(ctx context.Context) (end func(), err error) {
+	from := peerConnOf(ctx)
+	key, err := from.visits()
+	if err != nil {
+		return nil, status.Error(codes.ResourceExhausted, err.Error())
+	}
+	return func() { from.exits(key) }, nil
 }
 
 func (s *server) node(ctx context.Context, req *clusterclientv1.InspectRequest) inspect.Node {

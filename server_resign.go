@@ -17,6 +17,11 @@ func (s *server) Resign(ctx context.Context, req *clusterclientv1.ResignRequest)
 		return nil, errStopped
 	}
 	defer s.wg.Done()
+	end, err := begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	if p := peerConnOf(ctx); p != nil && p.who.UID != peercred.Self().UID {
 		return nil, status.Errorf(codes.PermissionDenied, "only uid %d may change who leads, not uid %d", peercred.Self().UID, p.who.UID)
 	}
