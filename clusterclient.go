@@ -157,6 +157,8 @@ func (c *Client) Resign(ctx context.Context) error {
 		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
 	case leading == nil:
 		return nil
+	case ctx.Err() != nil:
+		return c.ended(ctx, "resign", "", nil)
 	}
 	c.fill(&st, leading)
 	if st.Candidates == 0 {

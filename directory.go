@@ -98,7 +98,7 @@ func (d *directory) serve(v *visitor) error {
 		}
 		d.mu.Unlock()
 
-		reason := "nobody leads the name"
+		reason := "nobody leads the name; it takes a process that can (one with WithUpstream)"
 		switch {
 		case e == nil && wouldLead(v.hello):
 			reason = "a leader of the name may be about to report"

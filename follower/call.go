@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -45,6 +46,9 @@ func (f *Follower) Invoke(ctx context.Context, method string, args, reply any, o
 }
 
 func (f *Follower) invoke(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
+	if err := checkReply(reply); err != nil { // before anything is done
+		return f.fail(errs.Invalid, "invoke", abridged(method), err)
+	}
 	a, err := f.call(ctx, method, args, false)
 	if err != nil {
 		return err
@@ -72,11 +76,23 @@ func (f *Follower) invoke(ctx context.Context, method string, args, reply any, o
 	return nil
 }
 
+// checkReply refuses what no result can be decoded into.
+func checkReply(reply any) error {
+	switch v := reflect.ValueOf(reply); {
+	case reply == nil:
+		return nil
+	case v.Kind() != reflect.Pointer:
+		return fmt.Errorf("the reply is a %T; the result is decoded into a pointer", reply)
+	case v.IsNil():
+		return fmt.Errorf("the reply is a %T that is nil; nil itself drops the result", reply)
+	}
+	return nil
+}
+
 // InvokeOneway runs method in the leader's process and returns once the leader
 // has accepted the call, without waiting for its end. A handler that fails
 // harms nobody; the leader counts and logs it. It goes on when this process
-// ends. The error is that of handing
-// the call over, as for Invoke.
+// ends. The error is that of handing the call over, as for Invoke.
 func (f *Follower) InvokeOneway(ctx context.Context, method string, args any) error {
 	a, err := f.call(ctx, method, args, true)
 	if err == nil {

@@ -43,6 +43,9 @@ func (f *Follower) SubscribeAll(ctx context.Context, keys []string, opts ...Subs
 	if ctx.Err() != nil {
 		return nil, f.ended(ctx, "subscribe", "", nil)
 	}
+	if f.isClosed() { // even if there are no keys
+		return nil, f.closedErr("subscribe", "")
+	}
 	a := &Subscriptions{f: f, opts: o, done: make(chan struct{}), subs: make(map[string]*Subscription, len(keys))}
 	a.news.bell = make(chan struct{}, 1)
 	if err := a.Add(keys...); err != nil {
@@ -177,9 +180,23 @@ func (a *Subscriptions) wait(ctx context.Context) error {
 	case <-a.done:
 	case <-a.f.done:
 	case <-ctx.Done():
-		return a.f.ended(ctx, "next", "", errors.New("no value has changed"))
+		return a.f.ended(ctx, "next", "", a.waitsFor())
 	}
 	return nil
+}
+
+// waitsFor says why there is no next value.
+func (a *Subscriptions) waitsFor() error {
+	a.changing.Lock()
+	keys := len(a.subs)
+	a.changing.Unlock()
+	switch {
+	case keys == 0:
+		return errors.New("no key is watched")
+	case a.f.state.Load().link == nil:
+		return a.f.noLeader()
+	}
+	return errors.New("no value has changed")
 }
 
 // Values yields what [Subscriptions.Next] returns until ctx ends, the

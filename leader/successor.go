@@ -112,7 +112,11 @@ func (h *Successor) answer(ctx context.Context) (*clusterclientv1.RequestFrame, 
 		return f, nil
 	case <-h.s.ctx.Done():
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		cause := context.Cause(ctx)
+		if errors.Is(cause, ctx.Err()) { // which says nothing of the follower
+			cause = fmt.Errorf("not ready yet: %w", cause)
+		}
+		return nil, cause
 	}
 	select { // it may have gone with its last word
 	case f := <-h.answers:
