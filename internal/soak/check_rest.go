@@ -11,8 +11,8 @@ const (
 	Goroutines  = "goroutines"  // the same
 )
 
-// rests holds a cluster at rest to what it must have come to: newest values
-// everywhere, one connection for each name, one watch for each key.
+// rests holds a cluster that has had time to rest to that, and to what it must
+// have come to: newest values everywhere, one connection for each name, one watch for each key.
 func (c *checker) rests() {
 	reported, streams, registrations := c.reported(), c.streams(), c.presences()
 	counts := map[string]map[string]int{}
@@ -23,6 +23,8 @@ func (c *checker) rests() {
 				counts[r.Op] = map[string]int{}
 			}
 			counts[r.Op][r.Key] = r.Count
+		case Unrest:
+			c.broken(r.At, "not at rest", "pid %d, %q: %s", r.PID, r.Name, r.Err)
 		case Rest:
 			c.atNewest(r, streams, reported)
 			c.counted(r, counts)

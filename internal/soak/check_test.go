@@ -188,6 +188,7 @@ var mutants = []mutant{
 	{"a descriptor left open", "left over", changed(Record{Kind: Left, PID: 2}, func(r *Record) { r.Count = 1 })},
 	{"a file left", "left over", with(Record{At: ms(9020), Kind: Count, Op: Files, Key: "a.sock", Count: 1})},
 	{"a process that crashed", "left over", changed(Record{Kind: Gone, PID: 2}, func(r *Record) { r.Count = 2 })},
+	{"a client that does not come to rest", "not at rest", with(Record{At: ms(4900), Kind: Unrest, PID: 2, Name: "c", Err: "is a follower"})},
 	{"a failure without a reason", "failed", with(Record{At: ms(100), Kind: Failed, PID: 2, Op: "create", Err: "no"})},
 }
 

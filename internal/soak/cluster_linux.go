@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +44,8 @@ type cluster struct {
 
 	done    chan struct{} // closed at the end
 	helpers sync.WaitGroup
-	quiet   bool // guarded by the board: nothing is changed now
+	quiet   bool         // guarded by the board: nothing is changed now
+	stalled atomic.Int64 // nanoseconds for which the driver did not run, since the last rest began
 }
 
 // newCluster starts a centre and the processes. Nothing is left when it fails.
@@ -160,6 +162,7 @@ func (c *cluster) watchClock() {
 		case <-time.After(every):
 		}
 		if gap := time.Since(last); gap > notable {
+			c.stalled.Add(int64(gap))
 			c.history.Add(Record{Kind: Late, For: gap})
 		}
 		last = time.Now()

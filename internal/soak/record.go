@@ -48,6 +48,7 @@ const (
 	Gone    Kind = "gone"    // PID, Count: the process has ended, with this exit code
 	Late    Kind = "late"    // For: the driver itself did not run for so long
 	Rest    Kind = "rest"    // For: everything was healed so long ago and the cluster had time to rest
+	Unrest  Kind = "unrest"  // Name, Err: which client, and the state of it, had not come to rest by then
 	Count   Kind = "count"   // Op, Key, Count: what the centre, or the driver at the end, counts at rest
 )
 

@@ -1,6 +1,8 @@
 package soak
 
 import (
+	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -23,19 +25,28 @@ func (c *cluster) rest() time.Duration {
 	began := time.Now()
 	c.Change(func() { c.quiet = true })
 	defer c.Change(func() { c.quiet = false })
-	late := time.After(restPatience)
+	patience := func() time.Duration { return restPatience + time.Duration(c.stalled.Load()) - time.Since(began) }
+	c.stalled.Store(0)
 	var counts processtest.CentreEvent
 	for {
-		calm := c.Wait(late, c.calmLocked)
+		calm := c.Wait(time.After(patience()), c.calmLocked)
+		if !calm && patience() > 0 { // the driver itself did not run
+			continue
+		}
 		counts, _ = c.centre.do(c.centre.program(), processtest.CentreCommand{Op: "count"})
 		if !calm || c.countsFit(counts) && processtest.Read(c, c.calmLocked) {
 			break
 		}
-		if time.Since(began) > restPatience {
+		if patience() <= 0 {
 			break
 		}
 		time.Sleep(restAgain)
 	}
+	c.Lock()
+	for r := range c.unrestLocked() {
+		c.history.Add(r)
+	}
+	c.Unlock()
 	c.history.Add(Record{Kind: Count, Op: Connections, Count: counts.Open})
 	c.history.Add(Record{Kind: Count, Op: Names, Count: c.namesLed()})
 	for key, n := range counts.Watches {
@@ -71,77 +82,106 @@ func (p *proc) in(name string) bool { return slices.Contains(p.names, name) }
 
 // calmLocked reports whether nothing is left to happen.
 func (c *cluster) calmLocked() bool {
-	for _, p := range c.procs {
-		switch {
-		case p.told && !p.ended, !p.told && !p.ready && !p.ended:
-			return false
-		case p.ended:
-			continue
-		}
-		if !c.newestLocked(p) {
-			return false
-		}
-	}
-	for _, name := range c.names() {
-		if !c.settledLocked(name) {
-			return false
-		}
-	}
-	return c.announcedLocked()
-}
-
-// newestLocked reports whether every subscription of p has come to the
-// upstream's value.
-func (c *cluster) newestLocked(p *proc) bool {
-	for _, name := range p.names {
-		for _, key := range c.keysOf(name) {
-			want := c.centre.newestLocked(key)
-			got, ok := p.last[tagOf(name, key)]
-			if !ok || !sameValue(&got, &Record{Data: brief(want.Data), Version: want.Version, Deleted: want.Deleted}) {
-				return false
-			}
-		}
+	for range c.unrestLocked() {
+		return false
 	}
 	return true
+}
+
+// unrestLocked yields the clients that have not come to rest, with their state.
+func (c *cluster) unrestLocked() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		for _, name := range c.names() {
+			leader := c.leaderLocked(name)
+			for _, p := range c.procs {
+				if p.ended || !p.in(name) {
+					continue
+				}
+				if why := c.restlessLocked(p, name, leader); why != "" && !yield(p.unrestLocked(name, why)) {
+					return
+				}
+			}
+		}
+		live := c.liveLocked()
+		if present := len(c.centre.present); present != live {
+			yield(Record{Kind: Unrest, Err: fmt.Sprintf("%d registrations are at the centre, of %d processes", present, live)})
+		}
+	}
+}
+
+func (p *proc) unrestLocked(name, why string) Record {
+	st := p.roles[name]
+	return Record{Kind: Unrest, PID: p.PID, Name: name, Err: fmt.Sprintf(
+		"%s; it is %q in term %d, its leader is pid %d, it has values of term %d, and waits for %q",
+		why, st.Role, st.Term, st.LeaderPID, p.terms[name], st.Waiting)}
+}
+
+// restlessLocked returns what is left to happen to a client, if its name is led
+// by leader; empty when nothing is.
+func (c *cluster) restlessLocked(p *proc, name string, leader *proc) string {
+	switch {
+	case p.told:
+		return "it was told to leave"
+	case !p.ready:
+		return "it has not begun all that it is to do"
+	}
+	if why := p.unsettledLocked(name, leader); why != "" {
+		return why
+	}
+	for _, key := range c.keysOf(name) {
+		want := c.centre.newestLocked(key)
+		want.Data = brief(want.Data)
+		got, ok := p.last[tagOf(name, key)]
+		if !ok || !sameValue(&got, &Record{Data: want.Data, Version: want.Version, Deleted: want.Deleted}) {
+			return fmt.Sprintf("its value of %s is %s, and the upstream has %q in version %s", key, short(&got), want.Data, want.Version)
+		}
+	}
+	return ""
+}
+
+// unsettledLocked returns why a process neither leads a name nor follows
+// leader, with values confirmed in its term; empty when it does.
+func (p *proc) unsettledLocked(name string, leader *proc) string {
+	st := p.roles[name]
+	switch {
+	case leader == nil:
+		return "nobody leads"
+	case p != leader && (st.Role != followerRole || st.LeaderPID != leader.PID):
+		return fmt.Sprintf("it does not follow pid %d", leader.PID)
+	case st.Term != leader.roles[name].Term, p.terms[name] != st.Term:
+		return fmt.Sprintf("it has not come to term %d", leader.roles[name].Term)
+	}
+	return ""
 }
 
 // settledLocked reports whether one process leads a name and all others follow
 // it, with values confirmed in its term.
 func (c *cluster) settledLocked(name string) bool {
-	var leader *proc
-	members := 0
+	leader := c.leaderLocked(name)
 	for _, p := range c.procs {
-		if p.is(leaderRole, name) {
-			leader = p
-		}
-		if !p.ended && p.in(name) {
-			members++
-		}
-	}
-	if leader == nil {
-		return members == 0
-	}
-	term := leader.roles[name].Term
-	for _, p := range c.procs {
-		if p.ended || !p.in(name) {
-			continue
-		}
-		st := p.roles[name]
-		if p != leader && (st.Role != followerRole || st.LeaderPID != leader.PID) || st.Term != term || p.terms[name] != term {
+		if !p.ended && p.in(name) && p.unsettledLocked(name, leader) != "" {
 			return false
 		}
 	}
 	return true
 }
 
-// announcedLocked reports whether the registrations are those of the processes
-// that live.
-func (c *cluster) announcedLocked() bool {
-	live := 0
+// leaderLocked returns who leads a name, nil if nobody does.
+func (c *cluster) leaderLocked(name string) (leader *proc) {
+	for _, p := range c.procs {
+		if p.is(leaderRole, name) {
+			leader = p
+		}
+	}
+	return leader
+}
+
+// liveLocked returns how many processes have not ended.
+func (c *cluster) liveLocked() (live int) {
 	for _, p := range c.procs {
 		if !p.ended {
 			live++
 		}
 	}
-	return len(c.centre.present) == live
+	return live
 }

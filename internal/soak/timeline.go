@@ -77,7 +77,7 @@ func clock(at int64) string { return fmt.Sprintf("%9.3f s", time.Duration(at).Se
 
 func rare(r *Record) bool {
 	switch r.Kind {
-	case Role, Started, Fault, Gone, Late, Rest, Failed, Register, Deregister:
+	case Role, Started, Fault, Gone, Late, Rest, Unrest, Failed, Register, Deregister:
 		return true
 	case Left:
 		return r.Count > 0
@@ -103,6 +103,8 @@ func line(r *Record) string {
 		return fmt.Sprintf("%s%s %q in term %d", who, r.Kind, r.Key, r.Term)
 	case Late, Rest:
 		return fmt.Sprintf("%s %v", r.Kind, r.For)
+	case Unrest:
+		return fmt.Sprintf("%s%s is not at rest: %s", who, r.Name, r.Err)
 	case Failed:
 		return fmt.Sprintf("%sfailed to %s: %s", who, r.Op, r.Err)
 	}
