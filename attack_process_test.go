@@ -199,9 +199,20 @@ func attacks() []attack {
 }
 
 // attacking runs an attack so many times, or until ctx ends, and returns how
-// many of them have begun.
+// many of them have begun. One that stays goes on until all have.
 func attacking(ctx context.Context, a attack, address string, times, atOnce int) int {
-	var all sync.WaitGroup
+	var all, coming sync.WaitGroup
+	if a.kind == stays {
+		coming.Add(times)
+		end := ctx.Done()
+		stay, leave := context.WithCancel(context.WithoutCancel(ctx))
+		ctx = stay
+		go func() {
+			<-end
+			coming.Wait()
+			leave()
+		}()
+	}
 	var begun atomic.Int64
 	left := make(chan struct{}, times)
 	for range times {
@@ -215,6 +226,9 @@ func attacking(ctx context.Context, a attack, address string, times, atOnce int)
 					return
 				}
 				begun.Add(1)
+				if a.kind == stays {
+					coming.Done()
+				}
 				a.do(ctx, address)
 			}
 		})

@@ -322,7 +322,7 @@ func whileUpstreamOpens(w *world) (all []*child, created []func() event) {
 func waitsForUpstream(w *world, leader *child) {
 	w.T.Helper()
 	impatient := w.Creation()
-	impatient.MaxWait = time.Second
+	impatient.MaxWait = 5 * time.Second // plenty for it to be told
 	e := w.Spawn().Do(impatient)
 	require.Contains(w.T, e.Is, "deadline", e.Err)
 	require.Contains(w.T, e.Err, fmt.Sprintf("pid %d", leader.PID))

@@ -3,6 +3,7 @@
 package clusterclient_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,12 +15,16 @@ import (
 	"github.com/clusterclient/clusterclient/internal/processtest"
 )
 
-// farDir returns a runtime directory whose path is too long for a socket, so that
-// everybody has to take the port.
-func farDir(t *testing.T, w *processtest.World) string {
-	dir := filepath.Join(w.RuntimeDir, strings.Repeat("d", 100))
-	require.NoError(t, os.Mkdir(dir, 0o700))
-	return filepath.Join(dir, "run")
+// withoutSocket returns a runtime directory in which something is in the place of the
+// socket, so that everybody has to take the port.
+func withoutSocket(t *testing.T, w *processtest.World) string {
+	t.Helper()
+	dir := filepath.Join(w.RuntimeDir, "run")
+	network, err := os.Readlink("/proc/self/ns/net") // net:[number]
+	require.NoError(t, err)
+	file := fmt.Sprintf("%s-127.0.0.1-%d.sock", strings.Trim(network, "net:[]"), w.Port)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, file, "full"), 0o700))
+	return dir
 }
 
 // Where the system does not tell who is at the other end, processes join that
@@ -28,10 +33,12 @@ func TestProcessUnknownPeers(t *testing.T) {
 	w := processtest.New(t)
 	w.Centre.Set("k", "v")
 	create := w.Creation()
-	create.RuntimeDir = farDir(t, w)
+	create.RuntimeDir = withoutSocket(t, w)
 	leads, follows := w.Spawn(), w.Spawn()
 	leads.Must(create)
-	require.Empty(t, sockets(t, create.RuntimeDir))
+	inPlace := sockets(t, create.RuntimeDir)
+	require.Len(t, inPlace, 1)
+	require.DirExists(t, inPlace[0])
 	follows.Must(create)
 	require.Equal(t, "v", follows.Must(command{Op: "get", Key: "k"}).Data)
 	require.Equal(t, follows.PID, follows.Must(command{Op: "invoke", Method: "quick"}).Result.Caller)
@@ -59,7 +66,7 @@ func TestProcessUnknownPeersOfAnotherUser(t *testing.T) {
 	needsRoot(t)
 	w := processtest.New(t)
 	create := w.Creation()
-	create.RuntimeDir = farDir(t, w)
+	create.RuntimeDir = withoutSocket(t, w)
 	w.Spawn().Must(create)
 	intruder := w.SpawnUser(stranger)
 	theirs := create
