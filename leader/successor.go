@@ -24,17 +24,17 @@ const (
 // A Successor is a follower that is ready to lead: its upstream is open, and
 // has reported the keys of this leader.
 type Successor struct {
-	s       *session
+	session *session
 	id      uint64
 	answers chan *clusterclientv1.RequestFrame // one slot
 	relay   string
 }
 
 // Relay names where the listening socket can be sent to, empty when nowhere.
-func (h *Successor) Relay() string { return h.relay }
+func (next *Successor) Relay() string { return next.relay }
 
 // Peer is who it is.
-func (h *Successor) Peer() Peer { return h.s.peer }
+func (next *Successor) Peer() Peer { return next.session.peer }
 
 // Prepare makes a follower ready to lead, and returns it. Nil without an error
 // means that none of the followers can be prepared; the error says why those
@@ -45,9 +45,9 @@ func (l *Leader) Prepare(ctx context.Context) (*Successor, error) {
 	}
 	var trouble []error
 	for _, s := range l.successors() {
-		h, err := l.prepare(ctx, s)
+		next, err := l.prepare(ctx, s)
 		if err == nil {
-			return h, nil
+			return next, nil
 		}
 		trouble = append(trouble, fmt.Errorf("%v: %w", s, err))
 		if ctx.Err() != nil {
@@ -84,33 +84,33 @@ func compareBool(a, b bool) int {
 }
 
 func (l *Leader) prepare(ctx context.Context, s *session) (*Successor, error) {
-	h := &Successor{s: s, id: l.prepared.Add(1), answers: make(chan *clusterclientv1.RequestFrame, 1)}
+	next := &Successor{session: s, id: l.prepared.Add(1), answers: make(chan *clusterclientv1.RequestFrame, 1)}
 	ctx, cancel := context.WithTimeoutCause(ctx, preparePatience, fmt.Errorf("not ready after %v", preparePatience))
 	defer cancel()
 	s.mu.Lock()
-	s.successor = h
+	s.successor = next
 	s.mu.Unlock()
 	s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Prepare{
-		Prepare: &clusterclientv1.Prepare{Id: h.id, Keys: l.wanted()},
+		Prepare: &clusterclientv1.Prepare{Id: next.id, Keys: l.wanted()},
 	}}, nil)
-	answer, err := h.answer(ctx)
+	answer, err := next.answer(ctx)
 	if err == nil && answer.GetPrepared().GetError() != "" {
 		err = errors.New(answer.GetPrepared().GetError())
 	}
 	if err != nil {
-		h.Release()
+		next.Release()
 		return nil, err
 	}
-	h.relay = answer.GetPrepared().GetRelay()
-	return h, nil
+	next.relay = answer.GetPrepared().GetRelay()
+	return next, nil
 }
 
 // answer waits for what the follower has to say.
-func (h *Successor) answer(ctx context.Context) (*clusterclientv1.RequestFrame, error) {
+func (next *Successor) answer(ctx context.Context) (*clusterclientv1.RequestFrame, error) {
 	select {
-	case f := <-h.answers:
+	case f := <-next.answers:
 		return f, nil
-	case <-h.s.ctx.Done():
+	case <-next.session.ctx.Done():
 	case <-ctx.Done():
 		cause := context.Cause(ctx)
 		if errors.Is(cause, ctx.Err()) { // which says nothing of the follower
@@ -119,7 +119,7 @@ func (h *Successor) answer(ctx context.Context) (*clusterclientv1.RequestFrame, 
 		return nil, cause
 	}
 	select { // it may have gone with its last word
-	case f := <-h.answers:
+	case f := <-next.answers:
 		return f, nil
 	default:
 		return nil, errors.New("it has just left")
@@ -127,23 +127,23 @@ func (h *Successor) answer(ctx context.Context) (*clusterclientv1.RequestFrame, 
 }
 
 // Release lets a successor follow as before. It is not needed after Succeed.
-func (h *Successor) Release() {
-	h.s.mu.Lock()
-	h.s.successor = nil
-	h.s.mu.Unlock()
-	h.s.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Prepare{Prepare: &clusterclientv1.Prepare{}}}, nil)
+func (next *Successor) Release() {
+	next.session.mu.Lock()
+	next.session.successor = nil
+	next.session.mu.Unlock()
+	next.session.w.Send(&clusterclientv1.ResponseFrame{Kind: &clusterclientv1.ResponseFrame_Prepare{Prepare: &clusterclientv1.Prepare{}}}, nil)
 }
 
 // takeAnswer gives the follower's answer to who waits for it.
 func (s *session) takeAnswer(id uint64, f *clusterclientv1.RequestFrame) {
 	s.mu.Lock()
-	h := s.successor
+	next := s.successor
 	s.mu.Unlock()
-	if h == nil || h.id != id {
+	if next == nil || next.id != id {
 		return
 	}
 	select {
-	case h.answers <- f:
+	case next.answers <- f:
 	default:
 	}
 }
@@ -185,16 +185,16 @@ func (l *Leader) subscribed() []*key {
 	return all
 }
 
-// Succeed makes h lead after this leader, which must have been stopped, and
+// Succeed makes next lead after this leader, which must have been stopped, and
 // returns who that is. It then has the right to, and waits for the listening
 // socket of address. What members of queue groups in this process hold goes along
 // if the process leaves the cluster, too.
-func (l *Leader) Succeed(ctx context.Context, h *Successor, address string, leaves bool) (*clusterclientv1.Peer, error) {
+func (l *Leader) Succeed(ctx context.Context, next *Successor, address string, leaves bool) (*clusterclientv1.Peer, error) {
 	// Behind what the follower has to be told of registrations.
-	h.s.addDue(&succeedDue{s: h.s, frame: &clusterclientv1.Succeed{
-		Id: h.id, Term: l.Term(), Address: address, Keys: l.inheritance(leaves),
+	next.session.addDue(&succeedDue{s: next.session, frame: &clusterclientv1.Succeed{
+		Id: next.id, Term: l.Term(), Address: address, Keys: l.inheritance(leaves),
 	}})
-	answer, err := h.answer(ctx)
+	answer, err := next.answer(ctx)
 	switch {
 	case err != nil:
 		return nil, err
@@ -208,20 +208,20 @@ func (l *Leader) Succeed(ctx context.Context, h *Successor, address string, leav
 
 // Leads returns when the successor has the listening socket, which it says by
 // taking its leave, or why it does not lead.
-func (h *Successor) Leads(ctx context.Context) error {
+func (next *Successor) Leads(ctx context.Context) error {
 	select {
-	case <-h.s.ended:
+	case <-next.session.ended:
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case f := <-h.answers:
+	case f := <-next.answers:
 		return errors.New(f.GetSucceeded().GetError())
 	}
 	select {
-	case f := <-h.answers:
+	case f := <-next.answers:
 		return errors.New(f.GetSucceeded().GetError())
 	default:
 	}
-	if !h.s.tookLeave.Load() {
+	if !next.session.tookLeave.Load() {
 		return errors.New("the session with it broke")
 	}
 	return nil
