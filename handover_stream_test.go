@@ -150,6 +150,37 @@ func TestStreamThatIsReadLate(t *testing.T) {
 	}
 }
 
+// TestStreamThatEndsInTime has a stream that goes on, both ways, for nearly as long
+// as a leader that leaves waits for it.
+func TestStreamThatEndsInTime(t *testing.T) {
+	for name, opts := range map[string][]clusterclient.Option{
+		"hands over": nil, "closes its upstream first": {clusterclient.WithStrictlyOneUpstream()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
+				was, caller := cluster.Start(), cluster.Start()
+				stream, err := testprotov1.NewEchoServiceClient(caller.Client).Chat(t.Context())
+				require.NoError(t, err)
+				var resigning sync.WaitGroup
+				defer resigning.Wait()
+				for i := range 10 {
+					require.NoError(t, stream.Send(&testprotov1.ChatRequest{Text: strconv.Itoa(i)}))
+					_, err := stream.Recv()
+					require.NoError(t, err, "message %d", i)
+					if i == 0 {
+						resigning.Go(func() { assert.NoError(t, was.Resign(t.Context())) })
+					}
+					time.Sleep(480 * time.Millisecond)
+				}
+				require.NoError(t, stream.CloseSend())
+				_, err = stream.Recv()
+				require.ErrorIs(t, err, io.EOF)
+			}, opts...)
+		})
+	}
+}
+
 // TestStreamThatGoesOnForLong has a stream that is still under way when the
 // leader waits for it no longer.
 func TestStreamThatGoesOnForLong(t *testing.T) {
