@@ -107,6 +107,7 @@ func (c *Client) leadOpen(ctx context.Context, end context.CancelCauseFunc, srv 
 	reason, drain := context.Cause(ctx), drainTimeout
 	if errors.Is(reason, errResigned) || errors.Is(reason, errDeposed) {
 		c.term.yield()
+		defer c.term.yield() // from when the port is free, which calls may have put off
 	}
 	if errors.Is(reason, errDeposed) {
 		drain = 0
