@@ -169,7 +169,11 @@ func TestStreamThatEndsInTime(t *testing.T) {
 					_, err := stream.Recv()
 					require.NoError(t, err, "message %d", i)
 					if i == 0 {
-						resigning.Go(func() { assert.NoError(t, was.Resign(t.Context())) })
+						resigning.Go(func() {
+							ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+							defer cancel()
+							assert.NoError(t, was.Resign(ctx), "another leads")
+						})
 					}
 					time.Sleep(480 * time.Millisecond)
 				}
