@@ -150,8 +150,9 @@ func TestStreamThatIsReadLate(t *testing.T) {
 	}
 }
 
-// TestStreamThatEndsInTime has a stream that goes on, both ways, for nearly as long
-// as a leader that leaves waits for it.
+// TestStreamThatEndsInTime has a stream that goes on, both ways, while its leader
+// leaves, for longer than whoever resigned lets the others go first. Another one
+// leads afterwards all the same.
 func TestStreamThatEndsInTime(t *testing.T) {
 	for name, opts := range map[string][]clusterclient.Option{
 		"hands over": nil, "closes its upstream first": {clusterclient.WithStrictlyOneUpstream()},
