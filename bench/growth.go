@@ -16,7 +16,7 @@ const (
 
 // growthScenario updates one key, and makes calls, in small and large
 // clusters. What neither concerns must cost nothing. The cost of being there,
-// heartbeats above all, is measured too, and taken off.
+// heartbeats above all, is measured once, and taken off.
 func growthScenario(l *lab) error {
 	var variants []variant
 	for _, c := range []struct{ keys, sessions int }{
@@ -39,6 +39,13 @@ func growthScenario(l *lab) error {
 type grown struct {
 	name          string
 	leader, crowd *process
+	idle          *spending // of the leader when nothing happens; nil until known
+}
+
+// spending is what a process uses in some time.
+type spending struct {
+	footprint
+	took time.Duration
 }
 
 func grownName(keys, sessions int) string {
@@ -71,12 +78,11 @@ func (l *lab) startGrown(keys, sessions int) (s *grown, err error) {
 }
 
 func (s *grown) updates(l *lab, d time.Duration) ([]measurement, error) {
-	d /= 2 // for nothing to happen, and for the updates
 	if _, err := takeAll(l, []*process{s.crowd}); err != nil {
 		return nil, err
 	}
 	var n int
-	used, err := s.cost(l, d, func() error {
+	used, err := s.cost(l, func() error {
 		return s.leader.do(l.ctx, "update", updateWork{Duration: d, Rate: hotRate}, &n)
 	})
 	if err != nil {
@@ -90,45 +96,51 @@ func (s *grown) updates(l *lab, d time.Duration) ([]measurement, error) {
 }
 
 func (s *grown) calls(l *lab, d time.Duration) ([]measurement, error) {
-	d /= 2
 	var r callResult
-	used, err := s.cost(l, d, func() error { return s.crowd.do(l.ctx, "calls", d, &r) })
+	used, err := s.cost(l, func() error { return s.crowd.do(l.ctx, "calls", d, &r) })
 	if err != nil {
 		return nil, err
 	}
 	return append(used.per(r.Latencies.total(), "call"), latencies(r.Latencies)[0]), nil
 }
 
-// cost is what run, which takes about d, costs the leader beyond what it uses
-// in as long a time anyway.
-func (s *grown) cost(l *lab, d time.Duration, run func() error) (footprint, error) {
-	idle, rest, err := s.used(l, func() error { time.Sleep(d); return nil })
-	if err != nil {
-		return idle, err
+// idleFor is how long a leader is watched that has nothing to do but to beat: a
+// few heartbeats, since each session costs something once in each.
+const idleFor = 3 * time.Second
+
+// cost is what run costs the leader beyond what it uses in as long a time anyway.
+func (s *grown) cost(l *lab, run func() error) (footprint, error) {
+	if s.idle == nil {
+		idle, err := s.spent(l, func() error { time.Sleep(idleFor); return nil })
+		if err != nil {
+			return footprint{}, err
+		}
+		s.idle = &idle
 	}
-	used, took, err := s.used(l, run)
+	used, err := s.spent(l, run)
 	if err != nil {
-		return used, err
+		return footprint{}, err
 	}
-	longer := float64(took) / float64(rest)
-	used.Processor = max(0, used.Processor-time.Duration(float64(idle.Processor)*longer))
-	used.Allocs -= min(used.Allocs, uint64(float64(idle.Allocs)*longer))
-	return used, nil
+	share := float64(used.took) / float64(s.idle.took)
+	return footprint{
+		Processor: max(0, used.Processor-time.Duration(float64(s.idle.Processor)*share)),
+		Allocs:    used.Allocs - min(used.Allocs, uint64(float64(s.idle.Allocs)*share)),
+	}, nil
 }
 
-// used is what the leader uses while run runs, and how long that takes.
-func (s *grown) used(l *lab, run func() error) (footprint, time.Duration, error) {
+// spent is what the leader uses while run runs.
+func (s *grown) spent(l *lab, run func() error) (spending, error) {
 	before, err := s.leader.footprint(l)
 	if err != nil {
-		return before, 0, err
+		return spending{}, err
 	}
 	start := time.Now()
 	if err := run(); err != nil {
-		return before, 0, err
+		return spending{}, err
 	}
 	took := time.Since(start)
 	after, err := s.leader.footprint(l)
-	return footprint{Processor: after.Processor - before.Processor, Allocs: after.Allocs - before.Allocs}, took, err
+	return spending{footprint{Processor: after.Processor - before.Processor, Allocs: after.Allocs - before.Allocs}, took}, err
 }
 
 func (f footprint) per(n int, what string) []measurement {

@@ -140,7 +140,7 @@ func (m *memory) usages() (used [2]time.Duration, err error) {
 func (m *memory) update() ([]measurement, error) {
 	var n int
 	s := &grown{leader: m.leader}
-	used, err := s.cost(m.l, m.l.size.slice, func() error {
+	used, err := s.cost(m.l, func() error {
 		return m.leader.do(m.l.ctx, "update", updateWork{Duration: m.l.size.slice, Rate: hotRate}, &n)
 	})
 	return used.per(n, "update"), err
