@@ -32,15 +32,24 @@ func TestResignAt(t *testing.T) {
 	})
 }
 
-// Force does not wait for calls, nor for somebody who could lead.
+// Force does not wait for calls, nor for somebody who could lead. Whoever has led
+// alone does again after a while, also at a port that another name's leader owns.
 func TestResignAtByForce(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
-		a := cluster.Start()
-		tool := clusterclient.WithNetwork(cluster.Network.Host())
-		_, err := clusterclient.ResignAt(t.Context(), clustertest.Name, clustertest.Port, true, tool)
-		require.NoError(t, err)
-		synctest.Wait()
-		require.Contains(t, a.Stats().Terms[0].Reason, "deposed")
-		mustBecome(t, a, clusterclient.RoleLeader) // again, after a while, since nobody else does
-	})
+	for name, owners := range map[string][]string{"owns the port": nil, "beside the owner": {"other"}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ *clustertest.Upstream, cluster *clustertest.Cluster) {
+				for _, owner := range owners {
+					_, err := cluster.TryStart(owner)
+					require.NoError(t, err)
+				}
+				a := cluster.Start()
+				tool := clusterclient.WithNetwork(cluster.Network.Host())
+				_, err := clusterclient.ResignAt(t.Context(), clustertest.Name, clustertest.Port, true, tool)
+				require.NoError(t, err)
+				synctest.Wait()
+				require.Contains(t, a.Stats().Terms[0].Reason, "deposed")
+				mustBecome(t, a, clusterclient.RoleLeader)
+			})
+		})
+	}
 }

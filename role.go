@@ -275,18 +275,30 @@ type answer struct {
 	term    uint64
 }
 
+// errTurnOver ends a wait at the port's owner, who was told that others go first.
+var errTurnOver = errors.New("nobody else has taken the leadership in time; this process asks for it")
+
 // ask says hello at address, and where that is redirected to, and waits for
-// an answer.
+// an answer. While others go first it waits only until they have had their time:
+// who was asked does not know when that is over.
 func (c *Client) ask(ctx context.Context, address string) (answer, error) {
-	s, err := c.dialSession(ctx, address, c.hello())
+	hello := c.hello()
+	yields := hello.GetHello().GetCandidate() && hello.GetHello().GetYields()
+	s, err := c.dialSession(ctx, address, hello)
 	if err != nil {
 		return answer{}, err
 	}
 	defer c.watchWhileAsking(s)()
+	if yields {
+		defer time.AfterFunc(c.term.yieldsFor(), s.cancel).Stop()
+	}
 	for first := true; ; first = false {
 		f, err := s.answer(first)
 		if err != nil {
 			s.close()
+			if yields && !c.term.yielding() && errors.Is(err, errHelloLost) {
+				err = &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: errTurnOver}
+			}
 			return answer{}, err
 		}
 		switch k := f.GetKind().(type) {

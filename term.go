@@ -58,10 +58,13 @@ func (t *termBook) yieldFor(d time.Duration) {
 	}
 }
 
-func (t *termBook) yielding() bool {
+func (t *termBook) yielding() bool { return t.yieldsFor() > 0 }
+
+// yieldsFor returns for how long others go first.
+func (t *termBook) yieldsFor() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return time.Now().Before(t.yieldEnd)
+	return time.Until(t.yieldEnd)
 }
 
 // turnBlind notes that this client gives way because it does not reach the
