@@ -147,9 +147,11 @@ func (c *Client) self() *clusterclientv1.Peer {
 //
 // It fails with [ErrNoCandidate] when no other process of the cluster could
 // lead, or none was ready within 10 s, for the reason given: this process goes
-// on then. It fails as well when ctx ends first. If another process was ready,
-// or with [WithStrictlyOneUpstream], the leadership is given up then all the
-// same.
+// on then. It fails so, too, when those that could have not taken the
+// leadership 3 s after it was given up, as can be with
+// [WithStrictlyOneUpstream]: this process leads again then. It fails as well
+// when ctx ends first. If another process was ready, or with
+// [WithStrictlyOneUpstream], the leadership is given up then all the same.
 func (c *Client) Resign(ctx context.Context) error {
 	st, leading, _, over := c.status.read()
 	switch {
@@ -167,15 +169,7 @@ func (c *Client) Resign(ctx context.Context) error {
 	if err := c.resign(ctx, leading); err != nil {
 		return err
 	}
-	for st := range c.StatusChanges(ctx) {
-		if st.Role == RoleFollower || st.Role == RoleNone && c.opts.policy == LeaderOnly && !c.closed() {
-			return nil
-		}
-	}
-	if c.closed() {
-		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
-	}
-	return c.ended(ctx, "resign", "", c.status.waitsFor())
+	return c.replaced(ctx, leading, st.Candidates)
 }
 
 func (c *Client) closed() bool {

@@ -42,7 +42,8 @@ var (
 	// came back does not decode as what the caller asked for.
 	ErrInvalid = errs.ErrInvalid
 
-	// ErrNoCandidate: Resign found no process that could lead instead.
+	// ErrNoCandidate: Resign found no process that could lead instead, or none
+	// that did.
 	ErrNoCandidate = errs.ErrNoCandidate
 
 	// ErrStale: the value has been stale for longer than [follower.MaxStale]

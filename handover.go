@@ -29,7 +29,7 @@ type succession struct {
 func newLeadership(ldr *leader.Leader, srv *server, end func(error)) *leadership {
 	return &leadership{
 		Leader: ldr, owns: srv.dir.isOwner, end: end,
-		succession: &succession{turn: make(chan struct{}, 1)}, written: srv.archive.written,
+		succession: &succession{turn: make(chan struct{}, 1)}, written: srv.archive.written, turns: srv.c.status.taken(),
 	}
 }
 
@@ -69,6 +69,39 @@ func (c *Client) resign(ctx context.Context, leading *leadership) error {
 	}
 	leading.end(errResigned)
 	return nil
+}
+
+// turns counts the leaderships that a client has begun, also those whose upstream
+// is not open yet, and the leaders that it has followed.
+type turns struct{ begun, followed int }
+
+func (b *statusBoard) taken() turns {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.turns
+}
+
+// replaced returns when another process leads in place of this one, which has
+// given leading up. It fails when none of so many candidates has taken that, so
+// that this process leads again.
+func (c *Client) replaced(ctx context.Context, leading *leadership, candidates int) error {
+	was := leading.turns
+	for st := range c.StatusChanges(ctx) {
+		now := c.status.taken()
+		switch {
+		case now.followed > was.followed:
+			return nil
+		case c.opts.policy == LeaderOnly && !c.closed() && (st.Role == RoleNone || now.begun > was.begun):
+			return nil
+		case now.begun > was.begun:
+			return &Error{Code: errs.NoCandidate, Op: "resign", Name: c.name, Cause: fmt.Errorf(
+				"none of the others that could (%d) has led within %v, their logs say why; this process leads again", candidates, yieldTime)}
+		}
+	}
+	if c.closed() {
+		return &Error{Code: errs.Closed, Op: "resign", Name: c.name}
+	}
+	return c.ended(ctx, "resign", "", c.status.waitsFor())
 }
 
 // successor returns who is to lead after a leadership that has ended for

@@ -318,6 +318,7 @@ func TestHandOverSuccessorLost(t *testing.T) {
 				time.Sleep(time.Second)
 				hit(next)
 				require.NoError(t, <-done)
+				require.ErrorIs(t, <-resigned, clusterclient.ErrNoCandidate)
 				time.Sleep(15 * time.Second)
 				require.Equal(t, clusterclient.RoleLeader, was.Role(), "nobody else can lead")
 				if name == "frozen" {

@@ -39,6 +39,7 @@ func (c *Client) lead(ctx context.Context, m mandate) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	c.spare.drop(false)
+	c.status.update(func(b *statusBoard) { b.turns.begun++ })
 	srv := c.newServer(m, func(why *supersededError) { end(why) })
 	defer srv.stop()
 	defer m.leaseHold.release()

@@ -115,6 +115,7 @@ type leadership struct {
 	owns       func() bool        // the cluster's port
 	end        func(reason error) // the leadership
 	succession *succession
+	turns      turns // that the client had taken when this one began
 
 	written func() time.Time // the snapshot, last; zero for never
 }
@@ -133,6 +134,7 @@ type statusBoard struct {
 	waiting error
 	sight   follower.Sight // of the leader
 	over    bool
+	turns   turns
 	history history
 	changed chan struct{} // closed and replaced when any of these changes
 }
@@ -159,6 +161,9 @@ func (b *statusBoard) hold(role Role, term uint64, who *clusterclientv1.Peer, le
 		b.history.began(role, term, who, time.Since(b.since))
 		b.role, b.term, b.leader, b.leading, b.since, b.waiting = role, term, who, leading, time.Now(), nil
 		b.sight = follower.Sight{}
+		if role == RoleFollower {
+			b.turns.followed++
+		}
 	})
 	return func() {
 		b.update(func(b *statusBoard) {
