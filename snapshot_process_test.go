@@ -97,7 +97,7 @@ func savedNumber(t *testing.T, dir string) int {
 	s := snapshot.Open(snapshot.Config{Dir: dir, Name: processtest.Name, Logger: hclog.NewNullLogger()})
 	defer s.Close()
 	v, ok := s.Get("k")
-	if !ok {
+	if !ok || v.Deleted { // as the key is until the first value
 		return -1
 	}
 	var n int
