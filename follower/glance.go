@@ -42,6 +42,7 @@ func (s *Subscription) pollLocked(v *Value, g *glance) {
 			s.wakeLocked()
 			*v, g.ok = t.value, true
 		}
+	case s.gate() != nil && s.gate().awaited: // whoever judges the newest value wakes
 	case k.serial != s.seen || s.opts.looksTwice():
 		s.seen = k.serial
 		s.glanceLocked(v, g)

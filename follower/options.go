@@ -79,7 +79,9 @@ func FailClosed() SubscribeOption { return MaxStale(0) }
 // counts as an error.
 //
 // check is called by the goroutines that call Next and Value, with the newest
-// value only, once for each, one at a time.
+// value only, once for each, one at a time. While it runs, others do not wait for
+// it: Value has the last good value, to compare with in check, too, and Next
+// waits within its context.
 func Validate(check func(Value) error) SubscribeOption {
 	return func(o *subscribeOptions) {
 		o.validate = check

@@ -160,7 +160,7 @@ func (s *Subscription) joining() *request {
 // Value returns the newest value known of the key, whether or not Next has
 // returned it, and however stale it is; false when none is known yet. With
 // [Validate] or [KeepOnEmpty] it is the value that those let through. It never
-// blocks.
+// blocks, unless what Validate was given does.
 func (s *Subscription) Value() (Value, bool) {
 	s.lockJudged()
 	defer s.key.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/errs"
@@ -21,7 +20,7 @@ func (s *Subscription) viewLocked(v *Value) (has bool, again time.Time) {
 		*v = s.keptLocked(*v, again)
 	}
 	if g := s.gate(); g != nil && has {
-		*v, has = g.passLocked(*v)
+		*v, has = g.passLocked(*v, s.isJudgedLocked())
 	}
 	return has, again
 }
@@ -88,17 +87,17 @@ func (s *Subscription) staleError(v *Value) error {
 	return s.key.f.fail(errs.Stale, "next", s.key.name, fmt.Errorf("since %s, for %v at most: %w", since, s.opts.maxStale, v.Reason))
 }
 
-// A gate is the validation of one subscription.
+// A gate is the validation of one subscription. What is in it is guarded by
+// key.mu.
 type gate struct {
 	validate func(Value) error
-	busy     sync.Mutex // held while validate runs; taken before key.mu
-
-	// Guarded by key.mu.
-	judged verdict
-	has    bool
-	good   Value     // the last one let through
-	since  time.Time // when a newer one was rejected
-	why    error     // nil when good is the newest
+	judging  bool // validate runs
+	awaited  bool // somebody looked meanwhile
+	judged   verdict
+	has      bool
+	good     Value     // the last one let through
+	since    time.Time // when a newer one was rejected
+	why      error     // nil when good is the newest that was judged
 }
 
 // A verdict names what was judged: the serial of the key's value, and whether
@@ -108,56 +107,64 @@ type verdict struct {
 	kept   bool
 }
 
-// lockJudged takes the key's mutex when the newest value has been validated.
+// lockJudged takes the key's mutex when the newest value has been validated, or
+// somebody else is about to, whom it does not wait for: that may take long, and
+// the validation itself may look at the subscription.
 func (s *Subscription) lockJudged() {
-	for {
-		s.judge()
-		s.key.mu.Lock()
-		if g := s.gate(); g == nil || !s.key.has || g.judged == s.newestLocked() {
+	s.key.mu.Lock()
+	g := s.gate()
+	for g != nil && s.key.has && !s.isJudgedLocked() {
+		if g.judging {
+			g.awaited = true
 			return
 		}
-		s.key.mu.Unlock()
+		s.judgeLocked(g)
 	}
 }
+
+func (s *Subscription) isJudgedLocked() bool { return s.gate().judged == s.newestLocked() }
 
 func (s *Subscription) newestLocked() verdict {
 	return verdict{serial: s.key.serial, kept: s.keepsLocked()}
 }
 
-// judge validates the newest value, unless that was done.
-func (s *Subscription) judge() {
-	g := s.gate()
-	if g == nil {
-		return
-	}
-	g.busy.Lock()
-	defer g.busy.Unlock()
-	for {
-		v, of, due := s.toJudge()
-		if !due {
-			return
+// judgeLocked validates the newest value, and lets go of the mutex meanwhile.
+// It is not taken again if the validation ends its goroutine.
+func (s *Subscription) judgeLocked(g *gate) {
+	v, of := s.toJudgeLocked()
+	g.judging = true
+	s.key.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned {
+			s.key.mu.Lock()
+			defer s.key.mu.Unlock()
+			s.endJudgingLocked(g)
 		}
-		err := s.check(v)
-		s.key.mu.Lock()
-		g.settleLocked(v, of, err)
-		s.key.mu.Unlock()
-	}
+	}()
+	err := s.check(v)
+	returned = true
+	s.key.mu.Lock()
+	g.settleLocked(v, of, err)
+	s.endJudgingLocked(g)
 }
 
-// toJudge returns the newest value if it was not judged yet.
-func (s *Subscription) toJudge() (v Value, of verdict, due bool) {
-	k := s.key
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// endJudgingLocked lets those look again who found a value being judged.
+func (s *Subscription) endJudgingLocked(g *gate) {
+	if g.awaited {
+		s.wakeLocked()
+	}
+	g.judging, g.awaited = false, false
+}
+
+// toJudgeLocked returns the newest value.
+func (s *Subscription) toJudgeLocked() (v Value, of verdict) {
 	of = s.newestLocked()
-	if !k.has || of == s.rare.gate.judged {
-		return v, of, false
-	}
-	v = k.valueLocked()
+	v = s.key.valueLocked()
 	if of.kept {
-		v = s.keptLocked(v, k.rare.emptied.Add(s.opts.keep))
+		v = s.keptLocked(v, s.key.rare.emptied.Add(s.opts.keep))
 	}
-	return v, of, true
+	return v, of
 }
 
 // check calls the program's function. An error is logged: nobody may be in
@@ -192,17 +199,22 @@ func (g *gate) settleLocked(v Value, of verdict, err error) {
 	}
 }
 
-// passLocked returns v, which was judged, if it was let through, and else the
-// last value that was.
-func (g *gate) passLocked(v Value) (Value, bool) {
-	if g.why == nil {
+// passLocked returns v if it was judged and let through, and else the last value
+// that was.
+func (g *gate) passLocked(v Value, judged bool) (Value, bool) {
+	if judged && g.why == nil {
 		return v, true
 	}
 	good := g.good
-	good.Stale, good.Since, good.Origin = true, g.since, OriginMemory
-	good.Reason = g.why
-	if v.Stale {
-		good.Since = earlier(g.since, v.Since)
+	switch {
+	case g.why != nil:
+		good.Stale, good.Since, good.Origin = true, g.since, OriginMemory
+		good.Reason = g.why
+		if v.Stale {
+			good.Since = earlier(g.since, v.Since)
+		}
+	case v.Stale:
+		good.Stale, good.Since, good.Reason, good.Origin = true, v.Since, v.Reason, OriginMemory
 	}
 	return good, g.has
 }
