@@ -99,6 +99,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code = e.code
 	}
+	if errors.Is(err, clusterclient.ErrInvalid) {
+		code = exitUsage
+	}
 	if text := err.Error(); text != "" {
 		_, _ = fmt.Fprintln(errs, "clusterctl:", strings.TrimPrefix(text, "clusterclient: "))
 	}
@@ -118,12 +121,11 @@ func (a *app) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	switch *output {
-	case "json":
-		a.json = true
-	case "table":
-	default:
+	if a.json = *output == "json"; !a.json && *output != "table" {
 		return usage("-o is %q, not table or json", *output)
+	}
+	if err := a.checkNumbers(); err != nil {
+		return err
 	}
 	a.style = styleOf(a.out, *noColour)
 	if a.credentials, err = a.readCredentials(); err != nil {
@@ -138,6 +140,19 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return usage("usage: clusterctl %s", c.usage())
 	}
 	return c.run(a, ctx, words[1:])
+}
+
+// checkNumbers says which flag has a number that makes no sense.
+func (a *app) checkNumbers() error {
+	switch {
+	case a.timeout <= 0:
+		return usage("-timeout is %v; it must be positive", a.timeout)
+	case a.interval <= 0:
+		return usage("-interval is %v; it must be positive", a.interval)
+	case a.count < 0:
+		return usage("-n is %d; it must not be negative", a.count)
+	}
+	return nil
 }
 
 // parse takes flags from anywhere among the words, up to a "--".

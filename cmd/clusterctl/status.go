@@ -21,13 +21,14 @@ type statusReport struct {
 type trouble struct {
 	Port    int    `json:"port"`
 	Trouble string `json:"trouble"`
+	err     error
 }
 
 func (a *app) status(ctx context.Context, _ []string) error {
 	report := statusReport{Clusters: []inspect.Cluster{}, Troubles: []trouble{}}
 	for _, f := range a.discover(ctx, inspect.Query{}) {
 		if f.err != nil {
-			report.Troubles = append(report.Troubles, trouble{f.port, f.err.Error()})
+			report.Troubles = append(report.Troubles, trouble{f.port, f.err.Error(), f.err})
 		}
 		if f.err == nil || len(f.cluster.Names) > 0 {
 			report.Clusters = append(report.Clusters, f.cluster)
@@ -52,7 +53,7 @@ func (a *app) status(ctx context.Context, _ []string) error {
 func (a *app) verdict(report statusReport) error {
 	var errs []error
 	for _, t := range report.Troubles {
-		errs = append(errs, fmt.Errorf("port %d: %s", t.Port, t.Trouble))
+		errs = append(errs, fmt.Errorf("port %d: %w", t.Port, t.err))
 	}
 	names, silent := 0, false
 	for _, c := range report.Clusters {
