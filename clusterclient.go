@@ -95,7 +95,7 @@ func CreateContext(ctx context.Context, name string, port int, opts ...Option) (
 		return c, nil
 	case err = <-c.failed:
 	case <-ctx.Done():
-		err = c.ended(ctx, "create", "", c.status.waitsFor())
+		err = c.ended(ctx, "create", "", c.waitedFor())
 	}
 	if closeErr := c.Close(); closeErr != nil {
 		err = errors.Join(err, closeErr)

@@ -159,6 +159,31 @@ func TestForeignListener(t *testing.T) {
 	}
 }
 
+// A Create whose time is over before there is enough evidence names the
+// stranger all the same.
+func TestForeignListenerAndLittleTime(t *testing.T) {
+	for name, serve := range foreigners {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+				lis, err := cluster.Network.Host().Listen(t.Context(), portAddress)
+				require.NoError(t, err)
+				defer func() { _ = lis.Close() }()
+				go serve(lis)
+				for _, d := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 6 * time.Second} {
+					_, err = cluster.TryStart(clustertest.Name, clusterclient.WithMaxWait(d))
+					require.ErrorContains(t, err, portAddress+" is held by ", "after %v", d)
+					if d > time.Second {
+						require.ErrorIs(t, err, clusterclient.ErrForeignListener, "after %v", d)
+					} else {
+						require.ErrorIs(t, err, clusterclient.ErrNoLeader, "after %v", d)
+						require.ErrorIs(t, err, context.DeadlineExceeded, "after %v", d)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A stranger that goes while Create waits is forgiven, and one that comes
 // when the leader has gone is named, and outlived.
 func TestForeignListenerGoes(t *testing.T) {

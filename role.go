@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/clusterclient/clusterclient/internal/backoff"
 	"github.com/clusterclient/clusterclient/internal/errs"
-	"github.com/clusterclient/clusterclient/internal/lease"
-	"github.com/clusterclient/clusterclient/internal/peercred"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
@@ -21,12 +17,6 @@ const (
 	// Pauses between attempts to reach a leader.
 	claimRetryFirst   = 5 * time.Millisecond
 	claimRetryLongest = time.Second
-
-	// A port that answers, but not as a cluster does, is a stranger's after
-	// this many attempts over this long. It is not one at once, since a
-	// process that is being killed looks the same for a moment.
-	foreignAttempts = 3
-	foreignAfter    = 2 * time.Second
 )
 
 // runRoles takes one role after the other until ctx ends.
@@ -150,6 +140,7 @@ func (c *Client) takeRole(ctx context.Context, retry *backoff.Backoff, suspect *
 		}
 	}
 	c.spread(ctx)
+	c.approach(suspect)
 	a, err := c.ask(ctx, c.address)
 	if err == nil {
 		return c.accept(ctx, a, retry, suspect)
@@ -202,70 +193,11 @@ func (c *Client) leadAt(ctx context.Context, m *mandate, retry *backoff.Backoff,
 	return c.lead(ctx, *m)
 }
 
-// stranger collects evidence that the port is held by something else.
-type stranger struct {
-	attempts int
-	since    time.Time
-}
-
-// judge explains why nobody could be followed. It accuses a stranger only on
-// evidence.
-func (c *Client) judge(err error, suspect *stranger) error {
-	switch {
-	case errors.Is(err, errNobody):
-		*suspect = stranger{}
-		return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: c.nobody(err)}
-	case !errors.Is(err, errNotOurs) && !errors.Is(err, errHelloLost):
-		*suspect = stranger{}
-		return err
-	}
-	if owners := c.ownersOfPort(); len(owners) > 0 {
-		*suspect = stranger{}
-		return c.notAnswering("join", owners, err)
-	}
-	if suspect.attempts++; suspect.attempts == 1 {
-		suspect.since = time.Now()
-	}
-	if suspect.attempts < foreignAttempts || time.Since(suspect.since) < foreignAfter {
-		return &Error{Code: errs.NoLeader, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", c.address, err)}
-	}
-	holder, why, todo := c.portHolder(), "is no cluster of ours or does not answer", "stop it or choose another port"
-	if c.isStopped(holder) {
-		why, todo = "is "+lease.Stopped.String(), fmt.Sprintf("let it go on (kill -CONT %d) or end it (kill -KILL %d)", holder.PID, holder.PID)
-	}
-	return c.final(errs.ForeignListener, fmt.Errorf("%s is held by %s, which %s (%d attempts, the last: %w); %s", c.address, holder, why, suspect.attempts, err, todo))
-}
-
-// notAnswering explains what a process of the cluster that holds the port and
-// says nothing makes us wait for.
-func (c *Client) notAnswering(op string, owners []lease.Record, err error) error {
-	i := max(0, slices.IndexFunc(owners, func(r lease.Record) bool { return r.Name == c.name }))
-	silent := c.lease.Host().Now() - owners[i].Renewed
-	return &Error{Code: errs.NoLeader, Op: op, Name: c.name, Cause: fmt.Errorf(
-		"%s holds the port and does not answer, its last sign of life was %v ago; after %v another process that can lead takes over, or end that process: %w",
-		c.describeHolder(owners[i]), silent.Round(time.Millisecond), max(owners[i].Valid, c.opts.deposeAfter), err)}
-}
-
 func (c *Client) nobody(err error) error {
 	if c.opts.candidate() {
 		return fmt.Errorf("%s: %w", c.address, err)
 	}
 	return fmt.Errorf("waiting for a process that can lead (one with WithUpstream) to listen on %s", c.address)
-}
-
-// portHolder returns the process that holds the port.
-func (c *Client) portHolder() peercred.Process {
-	address, err := netip.ParseAddrPort(c.address)
-	if err != nil {
-		return peercred.Process{}
-	}
-	p, _ := peercred.Listener(address)
-	return p.Process(0)
-}
-
-func (c *Client) isStopped(p peercred.Process) bool {
-	host := c.lease.Host()
-	return host.Look(lease.Process{PID: p.PID, Start: p.Started, Space: host.Self.Space}) == lease.Stopped
 }
 
 // An answer is what came of Hello: a welcome, or else a term to lead in.

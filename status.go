@@ -139,10 +139,13 @@ type statusBoard struct {
 	changed chan struct{} // closed and replaced when any of these changes
 }
 
+// errCreated is what a client waits for that has not tried anything yet.
+var errCreated = errors.New("the client has just been created")
+
 func newStatusBoard(c *Client) *statusBoard {
 	return &statusBoard{
 		c: c, since: time.Now(), changed: make(chan struct{}),
-		waiting: errors.New("the client has just been created"),
+		waiting: errCreated,
 	}
 }
 
