@@ -39,7 +39,7 @@ func TestAnotherUserCannotJoin(t *testing.T) {
 		for range 5 {
 			_, err := cluster.TryStartAs(stranger, clustertest.Name, clusterclient.WithPeers(own), asFollower)
 			require.ErrorIs(t, err, clusterclient.ErrPeerRefused)
-			require.ErrorContains(t, err, "127.0.0.1:17777: the other end refuses: uid 12345 is not uid ")
+			require.ErrorContains(t, err, fmt.Sprintf("127.0.0.1:17777: pid %d of uid %d refuses: uid 12345 is not uid ", os.Getpid(), own))
 			require.ErrorContains(t, err, "WithPeers(")
 			require.ErrorContains(t, err, "WithSecret")
 			require.NotContains(t, err.Error(), "\n")

@@ -26,7 +26,7 @@ func (p *Policy) Dial(ctx context.Context, raw net.Conn, timeout time.Duration) 
 		return nil, v.peer, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	conn, err := p.passDialled(ctx, &Conn{Conn: rawio.Wrap(raw)}, v)
+	conn, err := p.passDialled(ctx, &Conn{Conn: rawio.Wrap(raw), peer: v.peer}, v)
 	switch {
 	case !stop():
 		return nil, v.peer, errors.Join(context.Cause(ctx), err)
@@ -60,7 +60,7 @@ func (p *Policy) passDialled(ctx context.Context, conn *Conn, v verdict) (*Conn,
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, p.untrusted(conn, v, err)
 	}
-	return &Conn{Conn: secure, below: conn}, nil
+	return &Conn{Conn: secure, below: conn, peer: v.peer}, nil
 }
 
 // untrusted tells a certificate that is not believed from a peer that is gone.
@@ -79,6 +79,7 @@ func (p *Policy) untrusted(conn *Conn, v verdict, err error) error {
 type Conn struct {
 	net.Conn
 	below *Conn // under TLS
+	peer  peercred.Peer
 
 	mu    sync.Mutex // guards what follows
 	first []byte
@@ -132,13 +133,21 @@ func (c *Conn) Refused() error {
 	c.mu.Unlock()
 	switch {
 	case ok:
-		return &Refusal{Who: "the other end", Why: "refuses: " + text, Busy: busy}
+		return &Refusal{Peer: c.peer, Who: c.other(), Why: "refuses: " + text, Busy: busy}
 	case alert != nil:
-		return &Refusal{Who: "the other end", Why: "refuses: " + alert.Error(), Todo: "see the certificates of WithTLS"}
+		return &Refusal{Peer: c.peer, Who: c.other(), Why: "refuses: " + alert.Error(), Todo: "see the certificates of WithTLS"}
 	case c.below != nil:
 		return c.below.Refused()
 	}
 	return nil
+}
+
+// other names the other end for people.
+func (c *Conn) other() string {
+	if !c.peer.Told() {
+		return "the other end"
+	}
+	return who(c.peer)
 }
 
 // explain returns why the other end has not answered as it should.

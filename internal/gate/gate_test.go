@@ -139,9 +139,9 @@ func TestRefused(t *testing.T) {
 		accepted       string // and of whoever accepts; "" if it only sees the end
 	}{
 		{"another user holds the address", &Policy{}, &Policy{Users: []int{1}}, []int{1, 2}, "uid 2 is not uid 1; run all processes as one user, or give all of them WithPeers(1, 2) or the same WithSecret", ""},
-		{"another user comes", &Policy{Users: []int{2}}, &Policy{}, []int{1, 2}, "the other end refuses: uid 1 is not uid 2; run all", "uid 1 is not uid 2; run all"},
+		{"another user comes", &Policy{Users: []int{2}}, &Policy{}, []int{1, 2}, "pid 72 of uid 2 refuses: uid 1 is not uid 2; run all", "uid 1 is not uid 2; run all"},
 		{"a user that is not among the named", &Policy{Users: []int{2}}, &Policy{Users: []int{3, 4}}, []int{1, 2}, "uid 1 is not uid 2 or 3 or 4;", "uid 1 is not uid 2 or 3 or 4;"},
-		{"no secret", &Policy{Users: []int{2}}, &Policy{Secret: secretA}, []int{1, 2}, "refuses: pid 71 of uid 1 does not prove that it knows the secret of WithSecret; give all", "does not prove"},
+		{"no secret", &Policy{Users: []int{2}}, &Policy{Secret: secretA}, []int{1, 2}, "pid 72 of uid 2 refuses: pid 71 of uid 1 does not prove that it knows the secret of WithSecret; give all", "does not prove"},
 		{"a secret that the other does not have", &Policy{Secret: secretA}, &Policy{}, []int{1, 1}, "refuses: pid 71 of uid 1 uses WithSecret, and the leader does not", "and the leader does not"},
 		{"another secret", &Policy{Secret: secretA}, &Policy{Secret: secretB}, []int{1, 1}, "pid 72 of uid 1 does not know the secret of WithSecret; give all", ""},
 		{"a secret, not from a named user", &Policy{Secret: secretA}, &Policy{Secret: secretA, Users: []int{3}}, []int{1, 2}, "refuses: uid 1 is not uid 2 or 3", "uid 1 is not"},
