@@ -9,6 +9,7 @@ import (
 
 	"github.com/clusterclient/clusterclient/internal/errs"
 	"github.com/clusterclient/clusterclient/internal/gate"
+	"github.com/clusterclient/clusterclient/internal/peercred"
 	"github.com/clusterclient/clusterclient/internal/runtimedir"
 )
 
@@ -115,7 +116,20 @@ func (c *Client) refusedBy(address string, err error) error {
 	case r.Busy: // which ends no Create
 		return &Error{Code: errs.Limit, Op: "join", Name: c.name, Cause: fmt.Errorf("%s: %w", address, r)}
 	}
-	return c.final(errs.PeerRefused, fmt.Errorf("%s: %w", address, r))
+	return c.final(errs.PeerRefused, fmt.Errorf("%s: %w", address+heldBy(address, r.Peer), r))
+}
+
+// heldBy names the process that listens at address where the refusal does not
+// say who p is.
+func heldBy(address string, p peercred.Peer) string {
+	if p.PID != 0 {
+		return ""
+	}
+	holder := holderOf(address)
+	if holder.PID == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", held by %s", holder)
 }
 
 // reachable returns an error for an address that is not this host's alone, if

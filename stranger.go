@@ -47,7 +47,7 @@ func (c *Client) approach(suspect *stranger) {
 		return
 	}
 	suspect.asked = time.Now()
-	if c.status.waitsFor() == errCreated {
+	if errors.Is(c.status.waitsFor(), errCreated) {
 		c.status.wait(c.unanswered(suspect, errNoAnswer))
 	}
 }
@@ -67,7 +67,7 @@ func (c *Client) waitedFor() error {
 	e := &Error{Code: errs.NoLeader, Op: "join", Name: c.name}
 	switch {
 	case asked < foreignAfter:
-		e.Cause = fmt.Errorf("%s is held by %s, asked for %v: %w", c.address, c.portHolder(), asked, silent.err)
+		e.Cause = fmt.Errorf("%s is held by %s, asked for %v: %w", c.address, holderOf(c.address), asked, silent.err)
 	case len(owners) > 0:
 		return c.notAnswering("join", owners, silent.err)
 	default:
@@ -103,7 +103,7 @@ func (c *Client) judge(err error, suspect *stranger) error {
 // strange says who holds the port and what to do about it; evidence is that it
 // does not answer as a cluster does.
 func (c *Client) strange(evidence error) error {
-	holder, why, todo := c.portHolder(), "is no cluster of ours or does not answer", "stop it or choose another port"
+	holder, why, todo := holderOf(c.address), "is no cluster of ours or does not answer", "stop it or choose another port"
 	if c.isStopped(holder) {
 		why, todo = "is "+lease.Stopped.String(), fmt.Sprintf("let it go on (kill -CONT %d) or end it (kill -KILL %d)", holder.PID, holder.PID)
 	}
@@ -120,13 +120,13 @@ func (c *Client) notAnswering(op string, owners []lease.Record, err error) error
 		c.describeHolder(owners[i]), silent.Round(time.Millisecond), max(owners[i].Valid, c.opts.deposeAfter), err)}
 }
 
-// portHolder returns the process that holds the port.
-func (c *Client) portHolder() peercred.Process {
-	address, err := netip.ParseAddrPort(c.address)
+// holderOf returns the process that listens at address.
+func holderOf(address string) peercred.Process {
+	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return peercred.Process{}
 	}
-	p, _ := peercred.Listener(address)
+	p, _ := peercred.Listener(at)
 	return p.Process(0)
 }
 

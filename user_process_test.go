@@ -148,6 +148,7 @@ func TestProcessRefusedAreToldApart(t *testing.T) {
 		for {
 			e := c.Do(create)
 			require.Contains(t, e.Is, "refused", e.Err)
+			require.Contains(t, e.Err, fmt.Sprintf("held by pid %d", os.Getpid()))
 			tries++
 			require.Less(t, tries, 1000, "not found out: %q", book.with("refused"))
 			if len(book.with(pid)) > 0 { // not all are looked for

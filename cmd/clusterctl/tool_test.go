@@ -112,8 +112,19 @@ func TestUsage(t *testing.T) {
 	require.Contains(t, tl.must(t, exitOK, "-h").out, "Exit codes")
 	require.Contains(t, tl.must(t, exitOK).out, "usage:")
 	require.Contains(t, tl.must(t, exitOK, "version").out, "clusterctl ")
-	for _, args := range [][]string{{"nothing"}, {"get"}, {"get", "a", "b"}, {"status", "-o", "xml"}, {"status", "-nonsense"}, {"completion", "tcsh"},
-		{"status", "-port", "99999"}, {"status", "-address", "here"}, {"keys", "-n", "-1"}, {"get", "k", "-timeout", "0s"}, {"top", "-interval", "-1s"}} {
+	for _, args := range [][]string{
+		{"nothing"},
+		{"get"},
+		{"get", "a", "b"},
+		{"status", "-o", "xml"},
+		{"status", "-nonsense"},
+		{"completion", "tcsh"},
+		{"status", "-port", "99999"},
+		{"status", "-address", "here"},
+		{"keys", "-n", "-1"},
+		{"get", "k", "-timeout", "0s"},
+		{"top", "-interval", "-1s"},
+	} {
 		require.NotEmpty(t, tl.must(t, exitUsage, args...).errs, "%v", args)
 	}
 	for _, args := range [][]string{{"status"}, {"keys"}, {"get", "k"}, {"top"}, {"doctor"}, {"explain", "k"}, {"status", "-port", "1"}} {
