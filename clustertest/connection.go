@@ -94,10 +94,10 @@ func (c *connection) take(w *watcher) ([]leader.Update, error) {
 }
 
 // Get returns the value of key.
-func (c *connection) Get(_ context.Context, key string) (leader.Update, error) {
+func (c *connection) Get(ctx context.Context, key string) (leader.Update, error) {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.blind, c.u.watchErr); err != nil {
+	if err := cmp.Or(ctx.Err(), c.closed, c.blind, c.u.watchErr); err != nil {
 		return leader.Update{}, err
 	}
 	return c.u.valueLocked(key), nil
@@ -116,10 +116,10 @@ func (c *connection) Probe(ctx context.Context) error {
 }
 
 // Publish sets the value of key.
-func (c *connection) Publish(_ context.Context, key string, data []byte) error {
+func (c *connection) Publish(ctx context.Context, key string, data []byte) error {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.blind, c.u.publishErr); err != nil {
+	if err := cmp.Or(ctx.Err(), c.closed, c.blind, c.u.publishErr); err != nil {
 		return err
 	}
 	c.u.version++
@@ -128,22 +128,23 @@ func (c *connection) Publish(_ context.Context, key string, data []byte) error {
 }
 
 // Register keeps r.
-func (c *connection) Register(_ context.Context, r leader.Registration) error {
+func (c *connection) Register(ctx context.Context, r leader.Registration) error {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.blind, c.u.registerErr); err != nil {
+	if err := cmp.Or(ctx.Err(), c.closed, c.blind, c.u.registerErr); err != nil {
 		return err
 	}
+	r.Data = slices.Clone(r.Data)
 	c.u.registrations[RegistrationID{r.Owner.Instance, r.ID}] = r
 	c.u.history = append(c.u.history, RegistrationEvent{Registered: true, Registration: r})
 	return nil
 }
 
 // Deregister forgets r.
-func (c *connection) Deregister(_ context.Context, r leader.Registration) error {
+func (c *connection) Deregister(ctx context.Context, r leader.Registration) error {
 	c.u.mu.Lock()
 	defer c.u.mu.Unlock()
-	if err := cmp.Or(c.closed, c.blind, c.u.registerErr); err != nil {
+	if err := cmp.Or(ctx.Err(), c.closed, c.blind, c.u.registerErr); err != nil {
 		return err
 	}
 	delete(c.u.registrations, RegistrationID{r.Owner.Instance, r.ID})

@@ -37,7 +37,8 @@ type Upstream interface {
 
 // An Update is one value of a key as the upstream reports it.
 type Update struct {
-	// Data is the value. Nil and empty are the same value.
+	// Data is the value. Nil and empty are the same value. What is reported is
+	// copied: the memory may be used again when the sink has returned.
 	Data []byte
 
 	// Version is the upstream's own mark of the value, such as a modification
@@ -97,7 +98,7 @@ type Prober interface {
 // A Publisher is an [Upstream] that can write.
 type Publisher interface {
 	// Publish writes data as the value of key and returns when the upstream
-	// has acknowledged it.
+	// has acknowledged it. It does not keep data.
 	Publish(ctx context.Context, key string, data []byte) error
 }
 
@@ -106,10 +107,14 @@ type Publisher interface {
 type Registrar interface {
 	// Register announces r, or replaces what was announced under the same
 	// owner and ID. It is called again for every registration by each new
-	// leader and after the upstream was opened anew.
+	// leader and after the upstream was opened anew. It does not keep r.Data.
 	Register(ctx context.Context, r Registration) error
 
-	// Deregister withdraws r. Withdrawing what is not there is no error.
+	// Deregister withdraws r. Withdrawing what is not there is no error. When
+	// it fails it is called again. It is called, too, for what another
+	// instance has announced, and this one never has, if r's owner died
+	// together with the leader before: that has to go at once, or soon by
+	// itself, as a lease does.
 	Deregister(ctx context.Context, r Registration) error
 }
 

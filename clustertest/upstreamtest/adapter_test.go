@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterclient/clusterclient/leader"
@@ -17,6 +18,10 @@ import (
 // center has a fault it breaks one clause.
 type adapter struct {
 	c *center
+
+	under  atomic.Int32 // calls
+	closed atomic.Bool
+	made   atomic.Int64 // versions of its own
 
 	mu    sync.Mutex
 	mine  map[string]leader.Registration // by owner and ID; guarded by mu
@@ -33,6 +38,11 @@ func (a *adapter) Watch(ctx context.Context, key string, sink func(leader.Update
 		return nil
 	case a.is(ignoresEnd), a.is(hangsWhenDown) && errors.Is(err, errDown):
 		<-a.c.gone
+	case a.is(strandsWatches):
+		time.Sleep(time.Millisecond)
+		if a.closed.Load() {
+			<-a.c.gone
+		}
 	}
 	return err
 }
@@ -58,6 +68,9 @@ func (a *adapter) follow(ctx context.Context, key string, sink func(leader.Updat
 			rev = max(rev, e.rev)
 			if a.concerns(e, key) && !a.is(polls) {
 				sink(leader.Update{Data: e.state.data, Version: a.version(e.rev), Deleted: e.state.deleted})
+				if a.is(watchesOnce) {
+					return errors.New("the query has been answered")
+				}
 			}
 		}
 		select {
@@ -84,8 +97,11 @@ func (a *adapter) present(key string, sink func(leader.Update)) (int64, error) {
 }
 
 func (a *adapter) version(rev int64) string {
-	if a.is(sameVersion) {
+	switch {
+	case a.is(sameVersion):
 		return "same"
+	case a.is(countsVersions):
+		return strconv.FormatInt(a.made.Add(1), 10)
 	}
 	return strconv.FormatInt(rev, 10)
 }
@@ -165,12 +181,34 @@ func (a *adapter) Probe(ctx context.Context) error {
 	return err
 }
 
+func (a *adapter) Get(ctx context.Context, key string) (leader.Update, error) {
+	v, exists, _, err := a.c.read(key)
+	switch {
+	case a.is(getHidesEnd) && err == nil:
+	case a.is(getHidesOutage) && ctx.Err() == nil:
+		err = nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	version := a.version(v.rev)
+	if a.is(getHasNoVersion) {
+		version = ""
+	}
+	return leader.Update{Data: v.data, Version: version, Deleted: !exists && !a.is(getHidesAbsence)}, err
+}
+
 func (a *adapter) Publish(ctx context.Context, key string, data []byte) error {
 	if !a.is(keepsPublished) {
 		data = bytes.Clone(data)
 	}
 	put := func() error { return a.c.note(ctx, func() { a.c.putLocked(key, data, nil) }) }
+	defer a.under.Add(-1)
+	if a.under.Add(1) > 1 && a.is(oneAtATime) {
+		return errors.New("busy")
+	}
 	switch {
+	case a.is(oneAtATime):
+		time.Sleep(time.Millisecond)
 	case a.is(publishesLate):
 		go func() { <-a.c.gone; _ = put() }()
 		return nil
@@ -197,6 +235,14 @@ func (a *adapter) id(r leader.Registration) string {
 }
 
 func (a *adapter) Register(ctx context.Context, r leader.Registration) error {
+	err := a.announce(ctx, r)
+	if a.is(registerHidesError) || a.is(registerHidesOutage) && errors.Is(err, errDown) {
+		return nil
+	}
+	return err
+}
+
+func (a *adapter) announce(ctx context.Context, r leader.Registration) error {
 	r.Data = bytes.Clone(r.Data)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -224,21 +270,28 @@ func (a *adapter) Deregister(ctx context.Context, r leader.Registration) error {
 	defer a.mu.Unlock()
 	id := a.id(r)
 	known, ok := a.mine[id]
-	delete(a.mine, id)
 	if !ok && a.is(deregisterDemands) {
 		return errors.New("no such registration")
 	}
 	if !ok || a.is(neverDeregisters) {
 		return nil
 	}
-	return a.c.note(ctx, func() {
+	err := a.c.note(ctx, func() {
 		if a.c.values[known.Key].holder == a {
 			a.c.deleteLocked(known.Key)
 		}
 	})
+	if err == nil || a.is(forgetsFailed) {
+		delete(a.mine, id)
+	}
+	if a.is(deregisterHidesOutage) && errors.Is(err, errDown) {
+		return nil
+	}
+	return err
 }
 
 func (a *adapter) Close() error {
+	a.closed.Store(true)
 	switch {
 	case a.is(closeHangs):
 		<-a.c.gone

@@ -136,7 +136,7 @@ func (c *center) Open(context.Context) (leader.Upstream, error) {
 	if c.fault == watchesOnly {
 		return struct{ leader.Upstream }{a}, nil
 	}
-	if c.fault == starts || c.fault == neverEnds {
+	if c.fault == starts || c.fault == neverEnds || c.fault == startsSlowly {
 		return &starter{a}, nil
 	}
 	return a, nil

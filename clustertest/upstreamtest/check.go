@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterclient/clusterclient/leader"
@@ -29,6 +30,9 @@ var checks = []check{
 	{"ManyKeys", checkManyKeys},
 	{"WatchEnds", checkWatchEnds},
 	{"WatchAgain", checkWatchAgain},
+	{"VersionStays", checkVersionStays},
+	{"CloseAtOnce", checkCloseAtOnce},
+	{"Get", checkGet},
 	{"Compaction", checkCompaction},
 	{"Restart", checkRestart},
 	{"RestartCompacted", checkRestartCompacted},
@@ -37,13 +41,16 @@ var checks = []check{
 	{"Probe", checkProbe},
 	{"Publish", checkPublish},
 	{"PublishFails", checkPublishFails},
+	{"Together", checkTogether},
 	{"Register", checkRegister},
+	{"RegisterFails", checkRegisterFails},
 	{"RegisterApart", checkRegisterApart},
 	{"RegisterMoves", checkRegisterMoves},
 	{"DeregisterAbsent", checkDeregisterAbsent},
 	{"RegistrationAdopted", checkAdopted},
 	{"RegistrationInherited", checkInherited},
 	{"RegistrationExpires", checkExpires},
+	{"RegistrationOrphaned", checkOrphaned},
 	{"Teardown", checkTeardown},
 }
 
@@ -77,6 +84,7 @@ type env struct {
 	up  leader.Upstream
 
 	observers []*observer // of the check's goroutine
+	disturbed atomic.Bool // the check has given Watch a reason to fail
 
 	mu        sync.Mutex
 	histories map[string]*history // guarded by mu

@@ -21,6 +21,7 @@ var seed = maphash.MakeSeed()
 // An observer watches one key as the leader does and holds every report
 // against the key's history.
 type observer struct {
+	env    *env
 	key    string
 	past   *history
 	cancel context.CancelFunc
@@ -31,6 +32,7 @@ type observer struct {
 	at       int               // index in past of the newest report; guarded by mu
 	reports  int               // how many there were; guarded by mu
 	last     state             // the newest report; guarded by mu
+	version  string            // of that; guarded by mu
 	versions map[string]uint64 // version to hash of data; guarded by mu
 	failures []error           // what is wrong for good; guarded by mu
 	returned error             // what Watch returned last; guarded by mu
@@ -43,6 +45,7 @@ func (e *env) watch(key string) *observer { return e.watchWith(e.up, key) }
 func (e *env) watchWith(up leader.Upstream, key string) *observer {
 	ctx, cancel := context.WithCancel(e.ctx)
 	o := &observer{
+		env:      e,
 		key:      key,
 		past:     e.history(key),
 		cancel:   cancel,
@@ -60,12 +63,18 @@ func (o *observer) run(ctx context.Context, up leader.Upstream) {
 	defer close(o.done)
 	for {
 		err := o.watchOnce(ctx, up)
+		if errors.Is(err, errSlow) {
+			o.fail(err)
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
 			o.fail(errors.New("returned nil although its context had not ended"))
 			return
+		}
+		if !o.env.disturbed.Load() {
+			o.fail(fmt.Errorf("returned although nothing was in its way: %w", err))
 		}
 		o.note(func() { o.returned = err })
 		select {
@@ -107,7 +116,7 @@ func (o *observer) report(u leader.Update) {
 		}
 		o.at = at
 		o.reports++
-		o.last = state{data: bytes.Clone(u.Data), deleted: u.Deleted}
+		o.last, o.version = state{data: bytes.Clone(u.Data), deleted: u.Deleted}, u.Version
 		if u.Version == "" || u.Deleted {
 			return
 		}
@@ -165,6 +174,13 @@ func (o *observer) late(reports int, last state, limit time.Duration, want state
 		err = fmt.Errorf("%w; it returned last: %w", err, returned)
 	}
 	return err
+}
+
+// latest returns the newest report.
+func (o *observer) latest() (s state, version string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last, o.version
 }
 
 // newest waits until the newest value is reported.

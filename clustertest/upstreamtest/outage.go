@@ -11,6 +11,7 @@ const noRestarter = skip("the harness is no Restarter")
 func (e *env) stop(r Restarter) error {
 	ctx, cancel := e.step()
 	defer cancel()
+	e.disturbed.Store(true)
 	if err := r.Stop(ctx); err != nil {
 		return fmt.Errorf("harness: Stop: %w", err)
 	}

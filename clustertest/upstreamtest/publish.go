@@ -78,24 +78,25 @@ func checkPublishFails(e *env) error {
 	if err := e.stop(r); err != nil {
 		return err
 	}
-	if err := publishTimesOut(e.ctx, p, key); err != nil {
+	if err := timesOut(e.ctx, "Publish", func(ctx context.Context) error { return p.Publish(ctx, key, number(2)) }); err != nil {
 		return err
 	}
 	return e.start(r)
 }
 
-func publishTimesOut(ctx context.Context, p leader.Publisher, key string) error {
+// timesOut checks that call, of an upstream that is down, fails in time.
+func timesOut(ctx context.Context, what string, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- p.Publish(ctx, key, number(2)) }()
+	go func() { done <- call(ctx) }()
 	select {
 	case err := <-done:
 		if err == nil {
-			return errors.New("Publish to an upstream that is down = nil, want an error")
+			return fmt.Errorf("%s to an upstream that is down = nil, want an error", what)
 		}
 		return nil
 	case <-time.After(time.Second + promptly):
-		return fmt.Errorf("Publish did not return within %v of its deadline", promptly)
+		return fmt.Errorf("%s did not return within %v of its deadline", what, promptly)
 	}
 }

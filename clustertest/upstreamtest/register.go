@@ -95,6 +95,64 @@ func checkRegister(e *env) error {
 	return nil
 }
 
+// checkRegisterFails demands an error where there can be no acknowledgement, and
+// that what has failed can be made up for.
+func checkRegisterFails(e *env) error {
+	reg, ok := e.up.(leader.Registrar)
+	if !ok {
+		return noRegistrar
+	}
+	ended, cancel := context.WithCancel(e.ctx)
+	cancel()
+	never := registration("owner", 1, "upstreamtest.register-fails", number(1))
+	if err := reg.Register(ended, never); err == nil {
+		return errors.New("Register with a context that had ended = nil, want an error")
+	}
+	r, ok := e.h.(Restarter)
+	if !ok {
+		return nil
+	}
+	there := registration("owner", 2, "upstreamtest.deregister-fails", number(2))
+	if err := errors.Join(e.register(e.up, there), e.present(there), e.stop(r)); err != nil {
+		return err
+	}
+	if err := timesOut(e.ctx, "Register", func(ctx context.Context) error { return reg.Register(ctx, never) }); err != nil {
+		return err
+	}
+	if err := timesOut(e.ctx, "Deregister", func(ctx context.Context) error { return reg.Deregister(ctx, there) }); err != nil {
+		return err
+	}
+	if err := e.start(r); err != nil {
+		return err
+	}
+	for _, r := range []leader.Registration{never, there} {
+		if err := e.withdrawn(reg, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdrawn deregisters r, again and again, as a leader does.
+func (e *env) withdrawn(reg leader.Registrar, r leader.Registration) error {
+	ctx, cancel := e.step()
+	defer cancel()
+	for {
+		err := reg.Deregister(ctx, r)
+		if err == nil {
+			if err = e.absent(r); err != nil {
+				return fmt.Errorf("after an outage and Deregister: %w", err)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("Deregister, %v after the upstream has come back, = %w", patience, err)
+		case <-time.After(quiet):
+		}
+	}
+}
+
 // checkRegisterApart has registrations that only owner or ID tell apart, and
 // withdraws one after the other.
 func checkRegisterApart(e *env) error {
@@ -276,6 +334,32 @@ func checkExpires(e *env) error {
 	}
 	if err := e.absent(r); err != nil {
 		return fmt.Errorf("abandoned for longer than Expiry: %w", err)
+	}
+	return nil
+}
+
+// checkOrphaned withdraws by one instance what another one has announced that
+// is gone: an owner and its leader may die together.
+func checkOrphaned(e *env) error {
+	if _, ok := e.up.(leader.Registrar); !ok {
+		return noRegistrar
+	}
+	first, err := e.open()
+	if err != nil {
+		return err
+	}
+	r := registration("owner", 1, "upstreamtest.orphaned", number(1))
+	if err := errors.Join(e.register(first, r), e.close(first), e.deregister(e.up, r)); err != nil {
+		return err
+	}
+	if e.absent(r) == nil {
+		return nil
+	}
+	if err := e.outlast(); err != nil {
+		return err
+	}
+	if err := e.absent(r); err != nil {
+		return fmt.Errorf("after Deregister by another instance than the one that had announced it and is closed, and longer than Expiry: %w", err)
 	}
 	return nil
 }

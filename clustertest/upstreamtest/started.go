@@ -4,9 +4,17 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/clusterclient/clusterclient/leader"
 )
+
+// slowStart is how long StartWatch may take at most: the leader starts the
+// watches of all keys one after the other.
+const slowStart = 3 * time.Second
+
+var errSlow = errors.New("it must not wait for the upstream")
 
 // watch watches as the leader does: by StartWatch, where there is that.
 func watch(ctx context.Context, up leader.Upstream, key string, sink func(leader.Update)) error {
@@ -15,7 +23,15 @@ func watch(ctx context.Context, up leader.Upstream, key string, sink func(leader
 		return up.Watch(ctx, key, sink)
 	}
 	s := &startedSink{report: sink, ended: make(chan error, 1)}
+	began := time.Now()
 	stop := st.StartWatch(key, s)
+	if took := time.Since(began); took >= slowStart {
+		if stop != nil {
+			stop()
+		}
+		<-s.ended //nolint:errcheck // as below
+		return fmt.Errorf("StartWatch took %v: %w", took, errSlow)
+	}
 	select {
 	case err := <-s.ended:
 		return cmp.Or(err, errors.New("the watch ended"))

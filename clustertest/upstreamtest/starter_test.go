@@ -2,6 +2,7 @@ package upstreamtest
 
 import (
 	"context"
+	"time"
 
 	"github.com/clusterclient/clusterclient/leader"
 )
@@ -16,6 +17,9 @@ func (s *starter) Watch(context.Context, string, func(leader.Update)) error {
 }
 
 func (s *starter) StartWatch(key string, sink leader.Sink) (stop func()) {
+	if s.is(startsSlowly) {
+		time.Sleep(slowStart)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		err := s.adapter.Watch(ctx, key, sink.Report)

@@ -58,6 +58,20 @@ const (
 	leaksGoroutine     fault = "leaks a goroutine"
 	closeHangs         fault = "hangs in Close"
 	closeFails         fault = "fails in Close"
+
+	watchesOnce           fault = "ends a watch with its first change"
+	startsSlowly          fault = "waits in StartWatch"
+	countsVersions        fault = "numbers versions by itself"
+	strandsWatches        fault = "strands watches that are ending in Close"
+	oneAtATime            fault = "takes one call at a time"
+	getHidesAbsence       fault = "hides from Get that a key is absent"
+	getHasNoVersion       fault = "gets values without a version"
+	getHidesEnd           fault = "does not heed the context in Get"
+	getHidesOutage        fault = "hides from Get that the upstream is down"
+	registerHidesError    fault = "hides that Register failed"
+	registerHidesOutage   fault = "hides from Register that the upstream is down"
+	deregisterHidesOutage fault = "hides from Deregister that the upstream is down"
+	forgetsFailed         fault = "forgets what Deregister has failed for"
 )
 
 func TestRun(t *testing.T) {
@@ -118,6 +132,20 @@ func TestFaults(t *testing.T) {
 		{leaksGoroutine, "Teardown", "goroutines after 10 instances"},
 		{closeHangs, "FirstValue", "Close did not return within 5s"},
 		{closeFails, "FirstValue", "Close = something is still open"},
+		{watchesOnce, "Changes", "returned although nothing was in its way: the query has been answered"},
+		{startsSlowly, "FirstValue", "StartWatch took 3s: it must not wait for the upstream"},
+		{countsVersions, "VersionStays", `reported version "`},
+		{strandsWatches, "CloseAtOnce", "did not return within 5s of its context's end"},
+		{oneAtATime, "Together", "busy"},
+		{getHidesAbsence, "Get", `Get("upstreamtest.get") = "", and Watch has reported deleted`},
+		{getHasNoVersion, "Get", `= version "", and Watch has reported "`},
+		{getHidesEnd, "Get", "Get with a context that had ended = nil"},
+		{getHidesOutage, "Get", "Get to an upstream that is down = nil"},
+		{registerHidesError, "RegisterFails", "Register with a context that had ended = nil"},
+		{registerHidesOutage, "RegisterFails", "Register to an upstream that is down = nil"},
+		{deregisterHidesOutage, "RegisterFails", "Deregister to an upstream that is down = nil"},
+		{forgetsFailed, "RegisterFails", "after an outage and Deregister"},
+		{neverExpires, "RegistrationOrphaned", "and longer than Expiry"},
 	} {
 		found[tt.check] = true
 		t.Run(tt.check+"/"+string(tt.fault), func(t *testing.T) {
@@ -145,6 +173,8 @@ func TestSkips(t *testing.T) {
 		{"Probe", "the upstream is no Prober"},
 		{"Publish", "the upstream is no Publisher"},
 		{"Register", "the upstream is no Registrar"},
+		{"RegisterFails", "the upstream is no Registrar"},
+		{"Get", "the upstream is no Getter"},
 		{"Restart", "the harness is no Restarter"},
 		{"Compaction", "the harness is no Compactor"},
 		{"RestartCompacted", "the harness is no Restarter"},

@@ -272,6 +272,7 @@ func checkCompaction(e *env) error {
 func (e *env) compact(c Compactor) error {
 	ctx, cancel := e.step()
 	defer cancel()
+	e.disturbed.Store(true)
 	if err := c.Compact(ctx); err != nil {
 		return fmt.Errorf("harness: Compact: %w", err)
 	}
