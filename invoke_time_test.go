@@ -28,14 +28,14 @@ type slowMethod struct {
 	why      error
 }
 
-func (m *slowMethod) register(r *leader.Registry) {
-	leader.Handle(r, "slow", func(ctx context.Context, _ []byte) (any, error) {
-		m.started.Add(1)
-		m.deadline, _ = ctx.Deadline()
-		<-ctx.Done()
-		m.ended, m.why = time.Now(), ctx.Err()
-		return nil, ctx.Err()
-	})
+func (m *slowMethod) register(r *leader.Registry) { leader.Handle(r, "slow", m.run) }
+
+func (m *slowMethod) run(ctx context.Context, _ []byte) (any, error) {
+	m.started.Add(1)
+	m.deadline, _ = ctx.Deadline()
+	<-ctx.Done()
+	m.ended, m.why = time.Now(), ctx.Err()
+	return nil, ctx.Err()
 }
 
 // slowly runs test for each role with a slow method of its own.
@@ -129,6 +129,8 @@ func overStallable(t *testing.T, test func(t *testing.T, c *clustertest.Node, ne
 		up, m := clustertest.NewUpstream(), new(slowMethod)
 		up.Methods = func(r *leader.Registry) {
 			m.register(r)
+			leader.Handle(r, "shared", m.run, leader.Coalesce())
+			leader.Handle(r, "quick", func(context.Context, []byte) (any, error) { m.started.Add(1); return nil, nil }, leader.Quick())
 			roundTrips(r)
 		}
 		cluster := clustertest.New(t, up)
@@ -139,20 +141,31 @@ func overStallable(t *testing.T, test func(t *testing.T, c *clustertest.Node, ne
 }
 
 // TestExpiredCallIsNotStarted holds a call up on its way until its deadline
-// has passed.
+// has passed. That of a oneway call is no more than the time to start it.
 func TestExpiredCallIsNotStarted(t *testing.T) {
-	overStallable(t, func(t *testing.T, c *clustertest.Node, network *stallable, m *slowMethod) {
-		network.stall()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		err := c.Invoke(ctx, "slow", []byte(nil), nil)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		network.release()
-		_, err = clusterclient.Invoke[point, point](t.Context(), c.Client, "swap", point{1, 2})
-		require.NoError(t, err, "the call after it")
-		synctest.Wait()
-		require.Zero(t, m.started.Load(), "times the expired call was started")
-	})
+	called := func(method string) func(context.Context, *clustertest.Node) error {
+		return func(ctx context.Context, c *clustertest.Node) error { return c.Invoke(ctx, method, []byte(nil), nil) }
+	}
+	for name, invoke := range map[string]func(context.Context, *clustertest.Node) error{
+		"slow": called("slow"), "quick": called("quick"), "shared": called("shared"),
+		"oneway": func(ctx context.Context, c *clustertest.Node) error { return c.InvokeOneway(ctx, "slow", []byte(nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			overStallable(t, func(t *testing.T, c *clustertest.Node, network *stallable, m *slowMethod) {
+				require.NoError(t, called("quick")(t.Context(), c))
+				require.EqualValues(t, 1, m.started.Swap(0))
+				network.stall()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				require.ErrorIs(t, invoke(ctx, c), context.DeadlineExceeded)
+				network.release()
+				_, err := clusterclient.Invoke[point, point](t.Context(), c.Client, "swap", point{1, 2})
+				require.NoError(t, err, "the call after it")
+				synctest.Wait()
+				require.Zero(t, m.started.Load(), "times the expired call was started")
+			})
+		})
+	}
 }
 
 // TestCancelOvertakesNoCall gives a call up while its argument, which is

@@ -175,10 +175,7 @@ func (l *link) send(id uint64, deadline time.Time, q *request, a *attempt) {
 		}
 		return
 	}
-	q.call.ID = id
-	if !q.call.Oneway { // the handler of a oneway call may take longer than its caller waits
-		q.call.Deadline = deadline.UnixNano()
-	}
+	q.call.ID, q.call.Deadline = id, deadline.UnixNano()
 	if l.direct == nil {
 		l.w.SendCall(&q.call, &a.handed)
 		return

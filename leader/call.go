@@ -28,7 +28,7 @@ func (s *session) start(c *call, run func(*call)) (taken bool) {
 	}
 	go func() {
 		defer s.leave(c)
-		if err := c.Err(); err != nil { // expired before it was started
+		if err := c.late(); err != nil { // expired before it was started
 			c.answer(replyError(err))
 			return
 		}

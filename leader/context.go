@@ -21,8 +21,8 @@ import (
 // their context anything.
 type call struct {
 	s        *session
-	in       *wire.Call // the Receiver's when the call runs where it was received; that takes it back when the handler has returned
-	deadline int64
+	in       *wire.Call         // the Receiver's when the call runs where it was received; that takes it back when the handler has returned
+	deadline int64              // of the handler
 	method   *method            // nil unless it invokes one
 	direct   func(*wire.Reply)  // takes the reply within the process; may be nil
 	turn     *turn              // of an operation on a registration; may be nil
@@ -60,7 +60,10 @@ func newCall(s *session, in *wire.Call) *call {
 
 // begin makes an empty call the one that in asks for.
 func (c *call) begin(s *session, in *wire.Call) {
-	c.s, c.in, c.deadline = s, in, in.Deadline
+	c.s, c.in = s, in
+	if !in.Oneway { // its handler may take longer than its caller waits
+		c.deadline = in.Deadline
+	}
 	if len(in.Metadata) > 0 {
 		c.asked = &asked{metadata: in.Metadata}
 	}
@@ -95,6 +98,14 @@ func (c *call) Deadline() (time.Time, bool) {
 // expired reports whether the deadline was before now.
 func (c *call) expired(now time.Time) bool {
 	return c.deadline != 0 && now.UnixNano() >= c.deadline
+}
+
+// late returns why the call must not be started any more.
+func (c *call) late() error {
+	if c.in.Oneway && c.in.Deadline != 0 && time.Now().UnixNano() >= c.in.Deadline {
+		return context.DeadlineExceeded
+	}
+	return c.Err()
 }
 
 // Done returns a channel that is closed when the call was cancelled, has

@@ -50,7 +50,10 @@ func (s *session) startShared(c *call) (taken bool) {
 		c.in.Release()
 		return false
 	}
-	if r, ok := c.method.shared.join(c); ok {
+	if err := c.late(); err != nil { // nobody is to run the handler for it
+		c.answer(replyError(err))
+		s.leave(c)
+	} else if r, ok := c.method.shared.join(c); ok {
 		c.answerShared(&r)
 		s.leave(c)
 	}

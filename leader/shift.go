@@ -59,7 +59,7 @@ type shift struct {
 	spare    []call        // empty
 	last     *method       // that was called
 	runs     uint          // of handlers
-	now      time.Time     // when one was last timed
+	now      time.Time     // when one was last timed; zero if none was in this batch
 	spent    time.Duration // in handlers, about, since the writer was woken
 }
 
@@ -202,7 +202,7 @@ func (sh *shift) rest() {
 	if !sh.admitted {
 		return
 	}
-	sh.admitted = false
+	sh.admitted, sh.now = false, time.Time{}
 	sh.s.l.finish(nil)
 	sh.s.here.call.Store(nil)
 	sh.s.w.Wake()
@@ -248,7 +248,7 @@ func (sh *shift) run(c *call) {
 	s := sh.s
 	timed := sh.runs%sampleEvery == 0
 	sh.runs++
-	if timed {
+	if timed || sh.now.IsZero() {
 		sh.now = time.Now()
 	}
 	if c.expired(sh.now) {

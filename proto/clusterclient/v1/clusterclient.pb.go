@@ -3301,7 +3301,8 @@ type Call struct {
 	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// codec that encoded the payload.
 	Codec string `protobuf:"bytes,3,opt,name=codec,proto3" json:"codec,omitempty"`
-	// deadline in Unix nanoseconds of the host's clock; 0 means none.
+	// deadline in Unix nanoseconds of the host's clock; 0 means none. A oneway
+	// call must be started by then, and may run for longer.
 	Deadline int64 `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// oneway calls are answered when they are accepted.
 	Oneway bool `protobuf:"varint,5,opt,name=oneway,proto3" json:"oneway,omitempty"`
