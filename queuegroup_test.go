@@ -231,6 +231,39 @@ func TestQueueGroupAcrossTakeover(t *testing.T) {
 	})
 }
 
+// What a member was handed by the leader before, and has not begun with, is handed
+// to another one when it goes.
+func TestQueueGroupMemberOutlivesALeader(t *testing.T) {
+	for how, leave := range map[string]func(*testing.T, *clustertest.Node){
+		"that resigns": func(t *testing.T, n *clustertest.Node) { require.NoError(t, n.Resign(t.Context())) },
+		"that dies":    func(_ *testing.T, n *clustertest.Node) { n.Kill() },
+	} {
+		for what, end := range map[string]func(*clustertest.Node, *follower.Subscription) (next int){
+			"and dies":   func(n *clustertest.Node, _ *follower.Subscription) int { n.Kill(); return 1 },
+			"and closes": func(_ *clustertest.Node, sub *follower.Subscription) int { _ = sub.Close(); return 2 },
+		} {
+			t.Run(how+" "+what, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+					first, b, c := cluster.Start(), cluster.Start(followerOnly), cluster.Start()
+					holds := mustSubscribe(t, b, "k", follower.QueueGroup("g"))
+					for i := range 5 {
+						up.Set("k", fmt.Sprint(i))
+					}
+					mustYield(t, holds, "0")
+					leave(t, first)
+					mustBecome(t, c, clusterclient.RoleLeader)
+					time.Sleep(longEnough)
+					mustYield(t, holds, "1")
+					takes := mustSubscribe(t, c, "k", follower.QueueGroup("g"))
+					for i := end(b, holds); i < 5; i++ {
+						mustYield(t, takes, fmt.Sprint(i))
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestQueueGroupJoinsWithinItsContext(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		up.Hang(true)

@@ -118,6 +118,31 @@ func (k *key) nextTaskLocked(name string) *task {
 	return t
 }
 
+// giveBack takes what the leader before has handed to this process and nobody has
+// begun with, and returns what gives it to the leader of l: that has somebody else
+// to hand it to if this process dies or leaves the group.
+func (g *group) giveBack(l *link, key string) (frames []*clusterclientv1.RequestFrame) {
+	if !l.takesBack {
+		return nil
+	}
+	var own []*task
+	for _, t := range g.queue {
+		if t.link == l {
+			own = append(own, t)
+			continue
+		}
+		frames = append(frames, &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Returned{Returned: &clusterclientv1.Returned{
+			Group: g.name,
+			Value: &clusterclientv1.Value{
+				Key: key, Revision: t.value.Revision.ToProto(), Version: []byte(t.value.Version),
+				Deleted: t.value.Deleted, Data: t.value.Data,
+			},
+		}}})
+	}
+	g.queue = own
+	return frames
+}
+
 // acknowledge tells the leader that t was dealt with. A leader that is gone
 // need not know: its successor hands out only what is newer.
 func (t *task) acknowledge() {

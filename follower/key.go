@@ -86,26 +86,26 @@ func (k *key) isNew() bool {
 	return k.first != nil && !k.has && k.rare == nil
 }
 
-// wanted returns the frame that tells a leader what this process wants of the
-// key, and whether there is more to tell. It returns nil when there is another
-// key of that name by now, which tells it.
-func (k *key) wanted() (frame *clusterclientv1.RequestFrame, more bool) {
+// wanted returns the frame that tells the leader of l what this process wants of
+// the key, what goes behind it, and whether there is more to tell. It returns nil
+// when there is another key of that name by now, which tells it.
+func (k *key) wanted(l *link) (frame *clusterclientv1.RequestFrame, behind []*clusterclientv1.RequestFrame, more bool) {
 	k.f.mu.Lock()
 	now := k.f.keys[k.name]
 	k.f.mu.Unlock()
 	switch now {
 	case k:
-		s, more := k.subscribeFrame()
-		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: s}}, more
+		s, behind, more := k.subscribeFrame(l)
+		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Subscribe{Subscribe: s}}, behind, more
 	case nil:
 		return &clusterclientv1.RequestFrame{Kind: &clusterclientv1.RequestFrame_Unsubscribe{
 			Unsubscribe: &clusterclientv1.Unsubscribe{Key: k.name},
-		}}, false
+		}}, nil, false
 	}
-	return nil, false
+	return nil, nil, false
 }
 
-func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
+func (k *key) subscribeFrame(l *link) (s *clusterclientv1.Subscribe, behind []*clusterclientv1.RequestFrame, more bool) {
 	s = &clusterclientv1.Subscribe{Key: k.name}
 	k.mu.Lock()
 	if r := k.rare; r != nil {
@@ -113,7 +113,9 @@ func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
 			s.Id, r.joins = r.joins[0], r.joins[1:]
 		}
 		for _, g := range r.groups {
-			s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done, Member: g.id})
+			back := g.giveBack(l, k.name)
+			s.Groups = append(s.Groups, &clusterclientv1.GroupMember{Name: g.name, Done: g.done, Member: g.id, Returns: uint32(len(back))})
+			behind = append(behind, back...)
 		}
 		more = len(r.joins) > 0
 	}
@@ -123,7 +125,7 @@ func (k *key) subscribeFrame() (s *clusterclientv1.Subscribe, more bool) {
 	if has {
 		s.Known = v.mark() // which may take a while
 	}
-	return s, more
+	return s, behind, more
 }
 
 // askWith makes the leader answer the request id once it knows what this

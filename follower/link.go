@@ -28,6 +28,7 @@ type link struct {
 	session    []byte
 	idempotent map[string]bool
 	admits     bool // streams, and has to be asked to
+	takesBack  bool // what another leader has handed to members of queue groups
 	streams    streams
 	waiting    *waitlist
 	gapSince   time.Time // when the link before this one was lost
@@ -69,6 +70,7 @@ func newLink(f *Follower, lk Link) *link {
 		l.idempotent[m] = true
 	}
 	l.admits = slices.Contains(lk.Welcome.GetFeatures(), wire.FeatureAdmission)
+	l.takesBack = slices.Contains(lk.Welcome.GetFeatures(), wire.FeatureReturn)
 	l.term.Store(lk.Welcome.GetTerm())
 	l.onSight, l.onNamed = lk.Sight, lk.Named
 	l.sight.Store(&sight{})
@@ -284,7 +286,7 @@ func (l *link) nextDue() *key {
 
 // addWish adds what is wanted of k.
 func (l *link) addWish(b *wire.Batch, k *key) {
-	frame, more := k.wanted()
+	frame, behind, more := k.wanted(l)
 	l.addAcks(b) // what was dealt with before a group was left, also by a key that there is another one of
 	if frame == nil {
 		l.mu.Lock()
@@ -293,6 +295,9 @@ func (l *link) addWish(b *wire.Batch, k *key) {
 		return
 	}
 	b.Add(frame)
+	for _, frame := range behind {
+		l.w.Send(frame, nil)
+	}
 	if more {
 		l.dueKey(k)
 	}

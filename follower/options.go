@@ -31,8 +31,9 @@ type subscribeOptions struct {
 // group is formed is no update; [Subscription.Value] has it.
 //
 // An update counts as dealt with when its member asks for the next one, or
-// closes. It is handed to another member when its member dies before. What
-// waits in the leader when the leader itself dies is lost, but for the newest
+// closes. It is handed to another member when its member dies before; after a
+// change of leader, unless it had begun with the update under the leader before.
+// What waits in the leader when the leader itself dies is lost, but for the newest
 // update; and one that was dealt with at that very moment may be handed out
 // again. 4096 updates wait in the leader at most, of 64 MiB together; the oldest
 // is dropped when there is one more, and the leader's log says so.

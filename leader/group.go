@@ -41,6 +41,7 @@ type member struct {
 	sub      *sub
 	number   uint64  // tells it from an earlier membership of the same follower
 	holds    []*task // handed over, not acknowledged, oldest first
+	owes     uint32  // of what the leader before has handed to it; nothing is handed to it before that is here
 	progress progressDue
 }
 
@@ -93,17 +94,27 @@ func (g *group) joinLocked(sb *sub, f *clusterclientv1.GroupMember) {
 	if done := f.GetDone(); done != nil && (g.done == nil || markRevision(done).Compare(markRevision(g.done)) > 0) {
 		g.done = done
 	}
-	is := func(m *member) bool { return m.sub == sb && m.number == f.GetMember() }
-	if !slices.ContainsFunc(g.members, is) {
+	m := g.memberLocked(sb)
+	if m == nil || m.number != f.GetMember() {
 		g.leaveLocked(sb) // the membership before, if there was one
-		m := &member{sub: sb, number: f.GetMember()}
+		m = &member{sub: sb, number: f.GetMember()}
 		m.progress = progressDue{group: g, member: m}
 		g.members = append(g.members, m)
 	}
+	m.owes += f.GetReturns()
 	if g.key.reported {
 		g.startLocked()
 	}
 	g.dispatchLocked()
+}
+
+// memberLocked returns the membership of sb; nil if it has none.
+func (g *group) memberLocked(sb *sub) *member {
+	i := slices.IndexFunc(g.members, func(m *member) bool { return m.sub == sb })
+	if i < 0 {
+		return nil
+	}
+	return g.members[i]
 }
 
 // startLocked settles where the group begins: after the update it is known to
@@ -160,7 +171,7 @@ func (k *key) isMember(sb *sub) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, g := range k.groups {
-		if slices.ContainsFunc(g.members, func(m *member) bool { return m.sub == sb }) {
+		if g.memberLocked(sb) != nil {
 			return true
 		}
 	}
@@ -170,7 +181,7 @@ func (k *key) isMember(sb *sub) bool {
 // dispatchLocked hands out updates in turn, to members that have room.
 func (g *group) dispatchLocked() {
 	for len(g.queue) > 0 && !g.key.bequeathed {
-		i := slices.IndexFunc(g.members, func(m *member) bool { return len(m.holds) < groupWindow })
+		i := slices.IndexFunc(g.members, func(m *member) bool { return m.owes == 0 && len(m.holds) < groupWindow })
 		if i < 0 {
 			return
 		}
@@ -184,25 +195,16 @@ func (g *group) dispatchLocked() {
 
 // leaveLocked takes back what sb has not acknowledged.
 func (g *group) leaveLocked(sb *sub) {
-	i := slices.IndexFunc(g.members, func(m *member) bool { return m.sub == sb })
-	if i < 0 {
+	m := g.memberLocked(sb)
+	if m == nil {
 		return
 	}
-	m := g.members[i]
-	g.members = slices.Delete(g.members, i, i+1)
+	g.members = slices.DeleteFunc(g.members, func(other *member) bool { return other == m })
 	for _, t := range m.holds {
 		sb.s.forgetTask(t)
 	}
 	g.takeBackLocked(m)
 	g.dispatchLocked()
-}
-
-// takeBackLocked queues what a member holds in front of what waits.
-func (g *group) takeBackLocked(m *member) {
-	for _, t := range m.holds {
-		g.bytes += len(t.value.Data)
-	}
-	g.queue, m.holds = append(m.holds, g.queue...), nil
 }
 
 // acknowledge notes that a member has dealt with t.

@@ -3,7 +3,6 @@ package leader
 import (
 	"time"
 
-	"github.com/clusterclient/clusterclient/internal/wire"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
 )
 
@@ -46,9 +45,7 @@ func (k *key) inheritGroupLocked(f *clusterclientv1.InheritedGroup, last *cluste
 	g := &group{key: k, name: f.GetGroup()}
 	k.enterLocked(g)
 	for _, v := range f.GetTasks() {
-		g.pushLocked(&task{group: g, rev: wire.RevisionFrom(v.GetRevision()), value: Update{
-			Data: v.GetData(), Version: string(v.GetVersion()), Deleted: v.GetDeleted(),
-		}})
+		g.pushLocked(taskFrom(g, v))
 	}
 	g.started = true
 	if last != nil && !sameMark(last, k.markLocked()) {

@@ -109,7 +109,7 @@ func (s *session) welcome(term uint64) {
 		Leader:            s.l.cfg.Self,
 		Session:           []byte(s.id),
 		IdempotentMethods: s.l.methods.idempotent(),
-		Features:          []string{wire.FeatureAdmission},
+		Features:          []string{wire.FeatureAdmission, wire.FeatureReturn},
 	}}}, nil)
 }
 
@@ -157,6 +157,8 @@ func (s *session) handle(f *clusterclientv1.RequestFrame) {
 		s.restate()
 	case *clusterclientv1.RequestFrame_Ack:
 		s.acknowledge(k.Ack.GetIds())
+	case *clusterclientv1.RequestFrame_Returned:
+		s.takeReturned(k.Returned)
 	case *clusterclientv1.RequestFrame_Finding:
 		s.takeFinding(k.Finding)
 	case *clusterclientv1.RequestFrame_Taken:

@@ -39,6 +39,10 @@ const (
 	// FeatureAdmission is the feature, in Welcome, of admitting streams.
 	FeatureAdmission = "admission"
 
+	// FeatureReturn is the feature, in Welcome, of taking back what another
+	// leader has handed to members of queue groups.
+	FeatureReturn = "return"
+
 	// FeatureWitness is the feature, in Hello, of confirming records.
 	FeatureWitness = "witness"
 

@@ -337,6 +337,7 @@ type RequestFrame struct {
 	//	*RequestFrame_Admit
 	//	*RequestFrame_Noted
 	//	*RequestFrame_Taken
+	//	*RequestFrame_Returned
 	Kind          isRequestFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -568,6 +569,15 @@ func (x *RequestFrame) GetTaken() *Taken {
 	return nil
 }
 
+func (x *RequestFrame) GetReturned() *Returned {
+	if x != nil {
+		if x, ok := x.Kind.(*RequestFrame_Returned); ok {
+			return x.Returned
+		}
+	}
+	return nil
+}
+
 type isRequestFrame_Kind interface {
 	isRequestFrame_Kind()
 }
@@ -682,6 +692,12 @@ type RequestFrame_Taken struct {
 	Taken *Taken `protobuf:"bytes,37,opt,name=taken,proto3,oneof"`
 }
 
+type RequestFrame_Returned struct {
+	// returned gives a task back; sent to leaders that have the feature
+	// "return".
+	Returned *Returned `protobuf:"bytes,38,opt,name=returned,proto3,oneof"`
+}
+
 func (*RequestFrame_Hello) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Report) isRequestFrame_Kind() {}
@@ -723,6 +739,8 @@ func (*RequestFrame_Admit) isRequestFrame_Kind() {}
 func (*RequestFrame_Noted) isRequestFrame_Kind() {}
 
 func (*RequestFrame_Taken) isRequestFrame_Kind() {}
+
+func (*RequestFrame_Returned) isRequestFrame_Kind() {}
 
 // ResponseFrame is one thing a leader says.
 type ResponseFrame struct {
@@ -2727,7 +2745,10 @@ type GroupMember struct {
 	Done *Mark `protobuf:"bytes,2,opt,name=done,proto3" json:"done,omitempty"`
 	// member tells this membership from an earlier one of the same process,
 	// which another number ends.
-	Member        uint64 `protobuf:"varint,3,opt,name=member,proto3" json:"member,omitempty"`
+	Member uint64 `protobuf:"varint,3,opt,name=member,proto3" json:"member,omitempty"`
+	// returns is how many tasks the sender is about to give back. It is handed
+	// nothing before it has.
+	Returns       uint32 `protobuf:"varint,4,opt,name=returns,proto3" json:"returns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2779,6 +2800,13 @@ func (x *GroupMember) GetDone() *Mark {
 func (x *GroupMember) GetMember() uint64 {
 	if x != nil {
 		return x.Member
+	}
+	return 0
+}
+
+func (x *GroupMember) GetReturns() uint32 {
+	if x != nil {
+		return x.Returns
 	}
 	return 0
 }
@@ -3127,6 +3155,62 @@ func (x *Task) GetMember() uint64 {
 	return 0
 }
 
+// Returned gives an update back that the leader before has handed to the sender,
+// who has not begun with it.
+type Returned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group it belongs to.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// value is the update.
+	Value         *Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Returned) Reset() {
+	*x = Returned{}
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Returned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Returned) ProtoMessage() {}
+
+func (x *Returned) ProtoReflect() protoreflect.Message {
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Returned.ProtoReflect.Descriptor instead.
+func (*Returned) Descriptor() ([]byte, []int) {
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Returned) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Returned) GetValue() *Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 // Ack tells that a task was dealt with.
 type Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3138,7 +3222,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3234,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[33]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3247,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{33}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Ack) GetIds() []uint64 {
@@ -3188,7 +3272,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3200,7 +3284,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[34]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3213,7 +3297,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{34}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Progress) GetKey() string {
@@ -3250,7 +3334,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3262,7 +3346,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[35]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3275,7 +3359,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{35}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Metadata) GetKey() string {
@@ -3316,7 +3400,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3328,7 +3412,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[36]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3341,7 +3425,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{36}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Call) GetId() uint64 {
@@ -3404,7 +3488,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3416,7 +3500,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[37]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3429,7 +3513,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{37}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -3456,7 +3540,7 @@ type Publish struct {
 
 func (x *Publish) Reset() {
 	*x = Publish{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3552,7 @@ func (x *Publish) String() string {
 func (*Publish) ProtoMessage() {}
 
 func (x *Publish) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[38]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3565,7 @@ func (x *Publish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publish.ProtoReflect.Descriptor instead.
 func (*Publish) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{38}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Publish) GetId() uint64 {
@@ -3531,7 +3615,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +3627,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[39]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +3640,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{39}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Register) GetId() uint64 {
@@ -3609,7 +3693,7 @@ type Admit struct {
 
 func (x *Admit) Reset() {
 	*x = Admit{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3621,7 +3705,7 @@ func (x *Admit) String() string {
 func (*Admit) ProtoMessage() {}
 
 func (x *Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[40]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3634,7 +3718,7 @@ func (x *Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admit.ProtoReflect.Descriptor instead.
 func (*Admit) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{40}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Admit) GetId() uint64 {
@@ -3669,7 +3753,7 @@ type Deregister struct {
 
 func (x *Deregister) Reset() {
 	*x = Deregister{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3681,7 +3765,7 @@ func (x *Deregister) String() string {
 func (*Deregister) ProtoMessage() {}
 
 func (x *Deregister) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[41]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3694,7 +3778,7 @@ func (x *Deregister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deregister.ProtoReflect.Descriptor instead.
 func (*Deregister) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{41}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Deregister) GetId() uint64 {
@@ -3758,7 +3842,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3770,7 +3854,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[42]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3783,7 +3867,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{42}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -3886,7 +3970,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +3982,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[43]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +3995,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{43}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Record) GetOwner() *Peer {
@@ -3968,7 +4052,7 @@ type Noted struct {
 
 func (x *Noted) Reset() {
 	*x = Noted{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3980,7 +4064,7 @@ func (x *Noted) String() string {
 func (*Noted) ProtoMessage() {}
 
 func (x *Noted) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[44]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3993,7 +4077,7 @@ func (x *Noted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Noted.ProtoReflect.Descriptor instead.
 func (*Noted) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{44}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Noted) GetId() uint64 {
@@ -4012,7 +4096,7 @@ type RecordsTold struct {
 
 func (x *RecordsTold) Reset() {
 	*x = RecordsTold{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4024,7 +4108,7 @@ func (x *RecordsTold) String() string {
 func (*RecordsTold) ProtoMessage() {}
 
 func (x *RecordsTold) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[45]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4037,7 +4121,7 @@ func (x *RecordsTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsTold.ProtoReflect.Descriptor instead.
 func (*RecordsTold) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{45}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
 }
 
 // Registrations lists the sender's own. A leader that knows others of it, from
@@ -4055,7 +4139,7 @@ type Registrations struct {
 
 func (x *Registrations) Reset() {
 	*x = Registrations{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4067,7 +4151,7 @@ func (x *Registrations) String() string {
 func (*Registrations) ProtoMessage() {}
 
 func (x *Registrations) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[46]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4080,7 +4164,7 @@ func (x *Registrations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registrations.ProtoReflect.Descriptor instead.
 func (*Registrations) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{46}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Registrations) GetAnnounced() []uint64 {
@@ -4113,7 +4197,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4209,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[47]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4222,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{47}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -4188,7 +4272,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4200,7 +4284,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[48]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4213,7 +4297,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{48}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *InspectRequest) GetKeys() bool {
@@ -4276,7 +4360,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4288,7 +4372,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[49]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4301,7 +4385,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{49}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *InspectResponse) GetReport() []byte {
@@ -4324,7 +4408,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4336,7 +4420,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[50]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4349,7 +4433,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{50}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Inquiry) GetId() uint64 {
@@ -4379,7 +4463,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4475,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[51]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4488,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{51}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Finding) GetId() uint64 {
@@ -4432,7 +4516,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4444,7 +4528,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[52]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4457,7 +4541,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{52}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Probe) GetId() uint64 {
@@ -4482,7 +4566,7 @@ type Probed struct {
 
 func (x *Probed) Reset() {
 	*x = Probed{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4494,7 +4578,7 @@ func (x *Probed) String() string {
 func (*Probed) ProtoMessage() {}
 
 func (x *Probed) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[53]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4507,7 +4591,7 @@ func (x *Probed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probed.ProtoReflect.Descriptor instead.
 func (*Probed) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{53}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Probed) GetId() uint64 {
@@ -4543,7 +4627,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4555,7 +4639,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[54]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4568,7 +4652,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{54}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Taken) GetBytes() uint64 {
@@ -4592,7 +4676,7 @@ type ResignRequest struct {
 
 func (x *ResignRequest) Reset() {
 	*x = ResignRequest{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4604,7 +4688,7 @@ func (x *ResignRequest) String() string {
 func (*ResignRequest) ProtoMessage() {}
 
 func (x *ResignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[55]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4617,7 +4701,7 @@ func (x *ResignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignRequest.ProtoReflect.Descriptor instead.
 func (*ResignRequest) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{55}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ResignRequest) GetName() string {
@@ -4645,7 +4729,7 @@ type ResignResponse struct {
 
 func (x *ResignResponse) Reset() {
 	*x = ResignResponse{}
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[56]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4657,7 +4741,7 @@ func (x *ResignResponse) String() string {
 func (*ResignResponse) ProtoMessage() {}
 
 func (x *ResignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[56]
+	mi := &file_clusterclient_v1_clusterclient_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4670,7 +4754,7 @@ func (x *ResignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResignResponse.ProtoReflect.Descriptor instead.
 func (*ResignResponse) Descriptor() ([]byte, []int) {
-	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{56}
+	return file_clusterclient_v1_clusterclient_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ResignResponse) GetTerm() uint64 {
@@ -4688,7 +4772,7 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x0eSessionRequest\x126\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\x93\t\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xcd\t\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
@@ -4713,7 +4797,8 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x06record\x18\" \x01(\v2\x18.clusterclient.v1.RecordH\x00R\x06record\x12/\n" +
 	"\x05admit\x18# \x01(\v2\x17.clusterclient.v1.AdmitH\x00R\x05admit\x12/\n" +
 	"\x05noted\x18$ \x01(\v2\x17.clusterclient.v1.NotedH\x00R\x05noted\x12/\n" +
-	"\x05taken\x18% \x01(\v2\x17.clusterclient.v1.TakenH\x00R\x05takenB\x06\n" +
+	"\x05taken\x18% \x01(\v2\x17.clusterclient.v1.TakenH\x00R\x05taken\x128\n" +
+	"\breturned\x18& \x01(\v2\x1a.clusterclient.v1.ReturnedH\x00R\breturnedB\x06\n" +
 	"\x04kind\"\x8f\b\n" +
 	"\rResponseFrame\x125\n" +
 	"\apending\x18\x01 \x01(\v2\x19.clusterclient.v1.PendingH\x00R\apending\x125\n" +
@@ -4847,11 +4932,12 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05known\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x05known\x125\n" +
 	"\x06groups\x18\x03 \x03(\v2\x1d.clusterclient.v1.GroupMemberR\x06groups\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\"e\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"\x7f\n" +
 	"\vGroupMember\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x04done\x18\x02 \x01(\v2\x16.clusterclient.v1.MarkR\x04done\x12\x16\n" +
-	"\x06member\x18\x03 \x01(\x04R\x06member\"\x1f\n" +
+	"\x06member\x18\x03 \x01(\x04R\x06member\x12\x18\n" +
+	"\areturns\x18\x04 \x01(\rR\areturns\"\x1f\n" +
 	"\vUnsubscribe\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"\t\n" +
 	"\aRestate\"\x86\x02\n" +
@@ -4873,7 +4959,10 @@ const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12-\n" +
 	"\x05value\x18\x03 \x01(\v2\x17.clusterclient.v1.ValueR\x05value\x12\x16\n" +
-	"\x06member\x18\x04 \x01(\x04R\x06member\"\x17\n" +
+	"\x06member\x18\x04 \x01(\x04R\x06member\"O\n" +
+	"\bReturned\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.clusterclient.v1.ValueR\x05value\"\x17\n" +
 	"\x03Ack\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"^\n" +
 	"\bProgress\x12\x10\n" +
@@ -5014,7 +5103,7 @@ func file_clusterclient_v1_clusterclient_proto_rawDescGZIP() []byte {
 }
 
 var file_clusterclient_v1_clusterclient_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_clusterclient_v1_clusterclient_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(Code)(0),               // 0: clusterclient.v1.Code
 	(Origin)(0),             // 1: clusterclient.v1.Origin
@@ -5052,30 +5141,31 @@ var file_clusterclient_v1_clusterclient_proto_goTypes = []any{
 	(*Value)(nil),           // 33: clusterclient.v1.Value
 	(*State)(nil),           // 34: clusterclient.v1.State
 	(*Task)(nil),            // 35: clusterclient.v1.Task
-	(*Ack)(nil),             // 36: clusterclient.v1.Ack
-	(*Progress)(nil),        // 37: clusterclient.v1.Progress
-	(*Metadata)(nil),        // 38: clusterclient.v1.Metadata
-	(*Call)(nil),            // 39: clusterclient.v1.Call
-	(*Cancel)(nil),          // 40: clusterclient.v1.Cancel
-	(*Publish)(nil),         // 41: clusterclient.v1.Publish
-	(*Register)(nil),        // 42: clusterclient.v1.Register
-	(*Admit)(nil),           // 43: clusterclient.v1.Admit
-	(*Deregister)(nil),      // 44: clusterclient.v1.Deregister
-	(*Reply)(nil),           // 45: clusterclient.v1.Reply
-	(*Record)(nil),          // 46: clusterclient.v1.Record
-	(*Noted)(nil),           // 47: clusterclient.v1.Noted
-	(*RecordsTold)(nil),     // 48: clusterclient.v1.RecordsTold
-	(*Registrations)(nil),   // 49: clusterclient.v1.Registrations
-	(*Chunk)(nil),           // 50: clusterclient.v1.Chunk
-	(*InspectRequest)(nil),  // 51: clusterclient.v1.InspectRequest
-	(*InspectResponse)(nil), // 52: clusterclient.v1.InspectResponse
-	(*Inquiry)(nil),         // 53: clusterclient.v1.Inquiry
-	(*Finding)(nil),         // 54: clusterclient.v1.Finding
-	(*Probe)(nil),           // 55: clusterclient.v1.Probe
-	(*Probed)(nil),          // 56: clusterclient.v1.Probed
-	(*Taken)(nil),           // 57: clusterclient.v1.Taken
-	(*ResignRequest)(nil),   // 58: clusterclient.v1.ResignRequest
-	(*ResignResponse)(nil),  // 59: clusterclient.v1.ResignResponse
+	(*Returned)(nil),        // 36: clusterclient.v1.Returned
+	(*Ack)(nil),             // 37: clusterclient.v1.Ack
+	(*Progress)(nil),        // 38: clusterclient.v1.Progress
+	(*Metadata)(nil),        // 39: clusterclient.v1.Metadata
+	(*Call)(nil),            // 40: clusterclient.v1.Call
+	(*Cancel)(nil),          // 41: clusterclient.v1.Cancel
+	(*Publish)(nil),         // 42: clusterclient.v1.Publish
+	(*Register)(nil),        // 43: clusterclient.v1.Register
+	(*Admit)(nil),           // 44: clusterclient.v1.Admit
+	(*Deregister)(nil),      // 45: clusterclient.v1.Deregister
+	(*Reply)(nil),           // 46: clusterclient.v1.Reply
+	(*Record)(nil),          // 47: clusterclient.v1.Record
+	(*Noted)(nil),           // 48: clusterclient.v1.Noted
+	(*RecordsTold)(nil),     // 49: clusterclient.v1.RecordsTold
+	(*Registrations)(nil),   // 50: clusterclient.v1.Registrations
+	(*Chunk)(nil),           // 51: clusterclient.v1.Chunk
+	(*InspectRequest)(nil),  // 52: clusterclient.v1.InspectRequest
+	(*InspectResponse)(nil), // 53: clusterclient.v1.InspectResponse
+	(*Inquiry)(nil),         // 54: clusterclient.v1.Inquiry
+	(*Finding)(nil),         // 55: clusterclient.v1.Finding
+	(*Probe)(nil),           // 56: clusterclient.v1.Probe
+	(*Probed)(nil),          // 57: clusterclient.v1.Probed
+	(*Taken)(nil),           // 58: clusterclient.v1.Taken
+	(*ResignRequest)(nil),   // 59: clusterclient.v1.ResignRequest
+	(*ResignResponse)(nil),  // 60: clusterclient.v1.ResignResponse
 }
 var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	5,  // 0: clusterclient.v1.SessionRequest.frames:type_name -> clusterclient.v1.RequestFrame
@@ -5084,84 +5174,86 @@ var file_clusterclient_v1_clusterclient_proto_depIdxs = []int32{
 	9,  // 3: clusterclient.v1.RequestFrame.report:type_name -> clusterclient.v1.Report
 	29, // 4: clusterclient.v1.RequestFrame.subscribe:type_name -> clusterclient.v1.Subscribe
 	31, // 5: clusterclient.v1.RequestFrame.unsubscribe:type_name -> clusterclient.v1.Unsubscribe
-	36, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
-	39, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
-	40, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
-	41, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
-	42, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
-	44, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
-	50, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
-	54, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
+	37, // 6: clusterclient.v1.RequestFrame.ack:type_name -> clusterclient.v1.Ack
+	40, // 7: clusterclient.v1.RequestFrame.call:type_name -> clusterclient.v1.Call
+	41, // 8: clusterclient.v1.RequestFrame.cancel:type_name -> clusterclient.v1.Cancel
+	42, // 9: clusterclient.v1.RequestFrame.publish:type_name -> clusterclient.v1.Publish
+	43, // 10: clusterclient.v1.RequestFrame.register:type_name -> clusterclient.v1.Register
+	45, // 11: clusterclient.v1.RequestFrame.deregister:type_name -> clusterclient.v1.Deregister
+	51, // 12: clusterclient.v1.RequestFrame.chunk:type_name -> clusterclient.v1.Chunk
+	55, // 13: clusterclient.v1.RequestFrame.finding:type_name -> clusterclient.v1.Finding
 	32, // 14: clusterclient.v1.RequestFrame.restate:type_name -> clusterclient.v1.Restate
-	56, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
+	57, // 15: clusterclient.v1.RequestFrame.probed:type_name -> clusterclient.v1.Probed
 	21, // 16: clusterclient.v1.RequestFrame.prepared:type_name -> clusterclient.v1.Prepared
 	25, // 17: clusterclient.v1.RequestFrame.succeeded:type_name -> clusterclient.v1.Succeeded
-	49, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
-	46, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
-	43, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
-	47, // 21: clusterclient.v1.RequestFrame.noted:type_name -> clusterclient.v1.Noted
-	57, // 22: clusterclient.v1.RequestFrame.taken:type_name -> clusterclient.v1.Taken
-	10, // 23: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
-	11, // 24: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
-	12, // 25: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
-	13, // 26: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
-	14, // 27: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
-	15, // 28: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
-	18, // 29: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
-	33, // 30: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
-	34, // 31: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
-	35, // 32: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
-	37, // 33: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
-	45, // 34: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
-	46, // 35: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
-	50, // 36: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
-	53, // 37: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
-	55, // 38: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
-	19, // 39: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
-	22, // 40: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
-	48, // 41: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
-	7,  // 42: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
-	7,  // 43: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
-	7,  // 44: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
-	7,  // 45: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
-	0,  // 46: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
-	7,  // 47: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
-	16, // 48: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
-	17, // 49: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
-	7,  // 50: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
-	20, // 51: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
-	23, // 52: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
-	28, // 53: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
-	24, // 54: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
-	33, // 55: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
-	7,  // 56: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
-	1,  // 57: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
-	26, // 58: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
-	28, // 59: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
-	30, // 60: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
-	28, // 61: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
-	26, // 62: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
-	27, // 63: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
-	26, // 64: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
-	27, // 65: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
-	2,  // 66: clusterclient.v1.State.refusal:type_name -> clusterclient.v1.Refusal
-	33, // 67: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
-	28, // 68: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
-	38, // 69: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
-	38, // 70: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
-	38, // 71: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
-	7,  // 72: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
-	3,  // 73: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
-	51, // 74: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
-	58, // 75: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
-	4,  // 76: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
-	52, // 77: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
-	59, // 78: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
-	76, // [76:79] is the sub-list for method output_type
-	73, // [73:76] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	50, // 18: clusterclient.v1.RequestFrame.registrations:type_name -> clusterclient.v1.Registrations
+	47, // 19: clusterclient.v1.RequestFrame.record:type_name -> clusterclient.v1.Record
+	44, // 20: clusterclient.v1.RequestFrame.admit:type_name -> clusterclient.v1.Admit
+	48, // 21: clusterclient.v1.RequestFrame.noted:type_name -> clusterclient.v1.Noted
+	58, // 22: clusterclient.v1.RequestFrame.taken:type_name -> clusterclient.v1.Taken
+	36, // 23: clusterclient.v1.RequestFrame.returned:type_name -> clusterclient.v1.Returned
+	10, // 24: clusterclient.v1.ResponseFrame.pending:type_name -> clusterclient.v1.Pending
+	11, // 25: clusterclient.v1.ResponseFrame.welcome:type_name -> clusterclient.v1.Welcome
+	12, // 26: clusterclient.v1.ResponseFrame.redirect:type_name -> clusterclient.v1.Redirect
+	13, // 27: clusterclient.v1.ResponseFrame.lead:type_name -> clusterclient.v1.Lead
+	14, // 28: clusterclient.v1.ResponseFrame.reject:type_name -> clusterclient.v1.Reject
+	15, // 29: clusterclient.v1.ResponseFrame.heartbeat:type_name -> clusterclient.v1.Heartbeat
+	18, // 30: clusterclient.v1.ResponseFrame.leaving:type_name -> clusterclient.v1.Leaving
+	33, // 31: clusterclient.v1.ResponseFrame.value:type_name -> clusterclient.v1.Value
+	34, // 32: clusterclient.v1.ResponseFrame.state:type_name -> clusterclient.v1.State
+	35, // 33: clusterclient.v1.ResponseFrame.task:type_name -> clusterclient.v1.Task
+	38, // 34: clusterclient.v1.ResponseFrame.progress:type_name -> clusterclient.v1.Progress
+	46, // 35: clusterclient.v1.ResponseFrame.reply:type_name -> clusterclient.v1.Reply
+	47, // 36: clusterclient.v1.ResponseFrame.record:type_name -> clusterclient.v1.Record
+	51, // 37: clusterclient.v1.ResponseFrame.chunk:type_name -> clusterclient.v1.Chunk
+	54, // 38: clusterclient.v1.ResponseFrame.inquiry:type_name -> clusterclient.v1.Inquiry
+	56, // 39: clusterclient.v1.ResponseFrame.probe:type_name -> clusterclient.v1.Probe
+	19, // 40: clusterclient.v1.ResponseFrame.prepare:type_name -> clusterclient.v1.Prepare
+	22, // 41: clusterclient.v1.ResponseFrame.succeed:type_name -> clusterclient.v1.Succeed
+	49, // 42: clusterclient.v1.ResponseFrame.records_told:type_name -> clusterclient.v1.RecordsTold
+	7,  // 43: clusterclient.v1.Hello.peer:type_name -> clusterclient.v1.Peer
+	7,  // 44: clusterclient.v1.Pending.owner:type_name -> clusterclient.v1.Peer
+	7,  // 45: clusterclient.v1.Welcome.leader:type_name -> clusterclient.v1.Peer
+	7,  // 46: clusterclient.v1.Redirect.leader:type_name -> clusterclient.v1.Peer
+	0,  // 47: clusterclient.v1.Reject.code:type_name -> clusterclient.v1.Code
+	7,  // 48: clusterclient.v1.Reject.holder:type_name -> clusterclient.v1.Peer
+	16, // 49: clusterclient.v1.Heartbeat.told:type_name -> clusterclient.v1.Checksum
+	17, // 50: clusterclient.v1.Heartbeat.blindness:type_name -> clusterclient.v1.Blindness
+	7,  // 51: clusterclient.v1.Leaving.next:type_name -> clusterclient.v1.Peer
+	20, // 52: clusterclient.v1.Prepare.keys:type_name -> clusterclient.v1.WantedKey
+	23, // 53: clusterclient.v1.Succeed.keys:type_name -> clusterclient.v1.Inheritance
+	28, // 54: clusterclient.v1.Inheritance.last:type_name -> clusterclient.v1.Mark
+	24, // 55: clusterclient.v1.Inheritance.groups:type_name -> clusterclient.v1.InheritedGroup
+	33, // 56: clusterclient.v1.InheritedGroup.tasks:type_name -> clusterclient.v1.Value
+	7,  // 57: clusterclient.v1.Succeeded.leader:type_name -> clusterclient.v1.Peer
+	1,  // 58: clusterclient.v1.Freshness.origin:type_name -> clusterclient.v1.Origin
+	26, // 59: clusterclient.v1.Mark.revision:type_name -> clusterclient.v1.Revision
+	28, // 60: clusterclient.v1.Subscribe.known:type_name -> clusterclient.v1.Mark
+	30, // 61: clusterclient.v1.Subscribe.groups:type_name -> clusterclient.v1.GroupMember
+	28, // 62: clusterclient.v1.GroupMember.done:type_name -> clusterclient.v1.Mark
+	26, // 63: clusterclient.v1.Value.revision:type_name -> clusterclient.v1.Revision
+	27, // 64: clusterclient.v1.Value.freshness:type_name -> clusterclient.v1.Freshness
+	26, // 65: clusterclient.v1.State.revision:type_name -> clusterclient.v1.Revision
+	27, // 66: clusterclient.v1.State.freshness:type_name -> clusterclient.v1.Freshness
+	2,  // 67: clusterclient.v1.State.refusal:type_name -> clusterclient.v1.Refusal
+	33, // 68: clusterclient.v1.Task.value:type_name -> clusterclient.v1.Value
+	33, // 69: clusterclient.v1.Returned.value:type_name -> clusterclient.v1.Value
+	28, // 70: clusterclient.v1.Progress.done:type_name -> clusterclient.v1.Mark
+	39, // 71: clusterclient.v1.Call.metadata:type_name -> clusterclient.v1.Metadata
+	39, // 72: clusterclient.v1.Reply.header:type_name -> clusterclient.v1.Metadata
+	39, // 73: clusterclient.v1.Reply.trailer:type_name -> clusterclient.v1.Metadata
+	7,  // 74: clusterclient.v1.Record.owner:type_name -> clusterclient.v1.Peer
+	3,  // 75: clusterclient.v1.ClusterClientService.Session:input_type -> clusterclient.v1.SessionRequest
+	52, // 76: clusterclient.v1.ClusterClientService.Inspect:input_type -> clusterclient.v1.InspectRequest
+	59, // 77: clusterclient.v1.ClusterClientService.Resign:input_type -> clusterclient.v1.ResignRequest
+	4,  // 78: clusterclient.v1.ClusterClientService.Session:output_type -> clusterclient.v1.SessionResponse
+	53, // 79: clusterclient.v1.ClusterClientService.Inspect:output_type -> clusterclient.v1.InspectResponse
+	60, // 80: clusterclient.v1.ClusterClientService.Resign:output_type -> clusterclient.v1.ResignResponse
+	78, // [78:81] is the sub-list for method output_type
+	75, // [75:78] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_clusterclient_v1_clusterclient_proto_init() }
@@ -5191,6 +5283,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 		(*RequestFrame_Admit)(nil),
 		(*RequestFrame_Noted)(nil),
 		(*RequestFrame_Taken)(nil),
+		(*RequestFrame_Returned)(nil),
 	}
 	file_clusterclient_v1_clusterclient_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseFrame_Pending)(nil),
@@ -5219,7 +5312,7 @@ func file_clusterclient_v1_clusterclient_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clusterclient_v1_clusterclient_proto_rawDesc), len(file_clusterclient_v1_clusterclient_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
