@@ -171,9 +171,10 @@ bench-quick: ## The same in about a minute, for a hint
 
 # Fewer are part of testgo.
 STEPS ?= 1000000
+OF ?= TestDelivery|Test[A-Za-z]+Histories
 .PHONY: histories
-histories: ## Check the promise to a subscriber over random histories of STEPS (1000000); SEED repeats them
-	go test . -run '^TestDelivery$$' -steps=$(STEPS) -timeout 0 -v $(if $(SEED),-seed=$(SEED))
+histories: ## Check promises over random histories of STEPS (1000000) each, or those OF one test; SEED repeats them
+	go test . -run '^($(OF))$$' -steps=$(STEPS) -timeout 0 -v $(if $(SEED),-seed=$(SEED))
 
 # A shorter one is part of testgo.
 SOAK ?= 10m

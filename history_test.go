@@ -3,76 +3,37 @@ package clusterclient_test
 import (
 	"bytes"
 	"context"
-	"flag"
 	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/follower"
 )
-
-var (
-	historySteps = flag.Int("steps", 60_000, "of TestDelivery, over all histories")
-	historySeed  = flag.Uint64("seed", 0, "of the first history of TestDelivery; 0 for a random one")
-)
-
-// stepsEach is how long one history is.
-const stepsEach = 2000
 
 // The promise to a subscriber, over random histories of the upstream and of the
 // cluster: what a subscription yields is a subsequence of what the upstream
 // reported, in order, begins with the newest known value, with revisions that
 // strictly grow, no value twice in a row, and ends with the upstream's value.
 // Nothing is told again, as if it had been lost.
-//
-// All that a history does follows from its seed; how goroutines take turns in it
-// does not.
 func TestDelivery(t *testing.T) {
-	seed := *historySeed
-	if seed == 0 {
-		seed = rand.Uint64()>>1 + 1
-	}
-	for n := range max(1, *historySteps/stepsEach) {
-		seed := seed + uint64(n)
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Parallel()
-			defer func() {
-				if t.Failed() {
-					t.Logf("again with: make histories SEED=%d STEPS=%d", seed, stepsEach)
-				}
-			}()
-			inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
-				newHistory(t, up, cluster, seed).run()
-			})
-		})
-	}
+	eachHistory(t, 30, func(m *turmoil) { newHistory(m).run() })
 }
 
-// A history is a cluster to which things happen.
+// A history is what subscriptions in a cluster are told.
 type history struct {
-	t       *testing.T
-	r       *rand.Rand
-	up      *clustertest.Upstream
-	cluster *clustertest.Cluster
-	ctx     context.Context // ends the readers
+	*turmoil
+	ctx context.Context // ends the readers
 
 	reports map[string][]report // by key
 	version int
 	readers []*reader
-	nodes   []*clustertest.Node // that were not ended
-	stays   int                 // how many of those, the first ones, only follow
-	stopped *clustertest.Node   // nil when none is
-	slow    *stallable          // network of the first node
-	stalled bool
 }
 
 // A reader is a subscription that is being read.
@@ -89,17 +50,21 @@ type reader struct {
 	close func()                        // likewise
 }
 
-func newHistory(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster, seed uint64) *history {
-	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 0)), up: up, cluster: cluster, reports: make(map[string][]report), stays: 2}
+func newHistory(m *turmoil) *history {
+	h := &history{turmoil: m, reports: make(map[string][]report)}
 	for _, key := range []string{"a", "b", "c"} {
 		h.reports[key] = []report{{deleted: true}}
 	}
-	up.Starts = h.r.IntN(2) == 0
-	h.slow = newStallable(cluster)
-	h.cluster.Start()
-	first := h.cluster.Leader()
-	h.nodes = []*clustertest.Node{cluster.Start(followerOnly, h.slow.option()), cluster.Start(followerOnly), first}
+	m.ends = h.readersEnd
+	m.begin()
 	return h
+}
+
+// readersEnd says of the readers in a node that nothing more is owed to them.
+func (h *history) readersEnd(n *clustertest.Node) {
+	for _, r := range h.readers {
+		r.over = r.over || r.node == n
+	}
 }
 
 func (h *history) run() {
@@ -144,14 +109,12 @@ func (h *history) tell() {
 func (h *history) settle() {
 	h.up.FailWatches(nil)
 	h.up.Hang(false)
-	h.thaw()
-	h.stall(false)
+	h.calm()
 	for key := range h.reports {
 		h.set(key)
 		h.observe(h.nodes[1], key)
 	}
-	time.Sleep(3 * longEnough)
-	synctest.Wait()
+	h.rest()
 }
 
 // step is one thing that happens.
@@ -182,29 +145,8 @@ func (h *history) step() {
 		time.Sleep(time.Duration(h.r.IntN(200)) * time.Millisecond)
 	case n < 985:
 		time.Sleep(time.Duration(h.r.IntN(20)) * time.Second)
-	case n < 990:
-		h.stall(!h.stalled)
 	default:
-		h.upheaval(n - 990)
-	}
-}
-
-// upheaval is a change of who is there.
-func (h *history) upheaval(n int) {
-	switch {
-	case n < 3 && len(h.nodes) < 6:
-		h.join()
-	case n < 6:
-		h.end(h.leader(), (*clustertest.Node).Kill)
-	case n < 7:
-		h.end(h.leader(), func(n *clustertest.Node) { _ = n.Close() })
-	case n < 8:
-		h.end(h.nodes[h.stays+h.r.IntN(len(h.nodes)-h.stays)], (*clustertest.Node).Kill)
-	case h.stopped != nil:
-		h.thaw()
-	default:
-		h.stopped = h.leader()
-		h.stopped.Freeze()
+		h.upheaval()
 	}
 }
 
@@ -222,62 +164,6 @@ func (h *history) report(key string, r report) {
 	} else {
 		h.up.SetVersion(key, r.data, r.version)
 	}
-}
-
-// leader returns a node that leads, or could.
-func (h *history) leader() *clustertest.Node {
-	for _, n := range h.nodes[h.stays:] {
-		if n.Role() == clusterclient.RoleLeader && n != h.stopped {
-			return n
-		}
-	}
-	return h.nodes[h.stays]
-}
-
-// end takes a node away, by means of how, and sees to it that another one can
-// lead.
-func (h *history) end(n *clustertest.Node, how func(*clustertest.Node)) {
-	if n == h.stopped {
-		h.thaw()
-	}
-	for _, r := range h.readers {
-		r.over = r.over || r.node == n
-	}
-	how(n)
-	rest := h.nodes[:0]
-	for _, other := range h.nodes {
-		if other != n {
-			rest = append(rest, other)
-		}
-	}
-	h.nodes = rest
-	if len(h.nodes) == h.stays {
-		h.join()
-	}
-}
-
-// join adds a node that can lead. One that was stopped goes on before: who holds
-// the port and was replaced is not known to a newcomer when nobody leads.
-func (h *history) join() {
-	h.thaw()
-	h.nodes = append(h.nodes, h.cluster.Start())
-}
-
-func (h *history) thaw() {
-	if h.stopped != nil {
-		h.stopped.Thaw()
-		h.stopped = nil
-	}
-}
-
-func (h *history) stall(stalled bool) {
-	switch {
-	case stalled && !h.stalled:
-		h.slow.stall()
-	case !stalled && h.stalled:
-		h.slow.release()
-	}
-	h.stalled = stalled
 }
 
 // observe has one more subscription of the node read.
