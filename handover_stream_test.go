@@ -45,14 +45,10 @@ func chat(ctx context.Context, stub testprotov1.EchoServiceClient, text string) 
 // TestStreamsWhileTheLeaderLeaves opens streams from every process just when the
 // leader leaves. Each is answered, by the old leader or by the next one.
 func TestStreamsWhileTheLeaderLeaves(t *testing.T) {
-	leave := map[string]func(context.Context, *clustertest.Node) error{
-		"resigns":   func(ctx context.Context, n *clustertest.Node) error { return n.Resign(ctx) },
-		"is closed": func(_ context.Context, n *clustertest.Node) error { return n.Close() },
-	}
 	options := map[string][]clusterclient.Option{
 		"hands over": nil, "closes its upstream first": {clusterclient.WithStrictlyOneUpstream()},
 	}
-	for how, leave := range leave {
+	for how, leave := range leavings {
 		for what, opts := range options {
 			t.Run(how+" and "+what, func(t *testing.T) {
 				inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
@@ -186,19 +182,108 @@ func TestStreamThatEndsInTime(t *testing.T) {
 	}
 }
 
+// drainTime is for how long a leader that leaves waits for streams.
+const drainTime = 5 * time.Second
+
+// longStreams are services with a stream that does not end by itself, and what a
+// client does with it, again and again, until that fails.
+var longStreams = map[string]struct {
+	service testprotov1.EchoServiceServer
+	next    func(stream testprotov1.EchoService_ChatClient, round int) error
+}{
+	"waits in Recv": {new(echoService), recv},
+	"receives and sends": {new(echoService), func(stream testprotov1.EchoService_ChatClient, round int) error {
+		time.Sleep(70 * time.Millisecond)
+		_ = stream.Send(&testprotov1.ChatRequest{Text: "more"})
+		return recv(stream, round)
+	}},
+	"waits for its context": {chatService{chat: func(stream testprotov1.EchoService_ChatServer) error {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}}, recv},
+	"sends all the time": {chatService{chat: func(stream testprotov1.EchoService_ChatServer) error {
+		for {
+			if err := stream.Send(&testprotov1.ChatResponse{Text: "more"}); err != nil {
+				return err
+			}
+			time.Sleep(70 * time.Millisecond)
+		}
+	}}, recv},
+	"waits in Send": {chatService{chat: func(stream testprotov1.EchoService_ChatServer) error {
+		for {
+			if err := stream.Send(&testprotov1.ChatResponse{Text: strings.Repeat("x", 8<<10)}); err != nil {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}}, func(stream testprotov1.EchoService_ChatClient, round int) error {
+		if round < 10 { // of the 64 or so that are on the way
+			time.Sleep(drainTime / 10)
+		}
+		return recv(stream, round)
+	}},
+}
+
+func recv(stream testprotov1.EchoService_ChatClient, _ int) error {
+	_, err := stream.Recv()
+	return err
+}
+
+// chatService has a stream that does what it is told.
+type chatService struct {
+	testprotov1.UnimplementedEchoServiceServer
+	chat func(testprotov1.EchoService_ChatServer) error
+}
+
+func (s chatService) Chat(stream testprotov1.EchoService_ChatServer) error { return s.chat(stream) }
+
 // TestStreamThatGoesOnForLong has a stream that is still under way when the
-// leader waits for it no longer.
+// leader waits for it no longer, whatever its handler waits for then. It is no
+// reason for the leader to stay, nor to complain.
 func TestStreamThatGoesOnForLong(t *testing.T) {
+	for name, row := range longStreams {
+		for how, leave := range leavings {
+			t.Run(name+", "+how, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+					up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, row.service) }
+					was, caller := cluster.Start(), cluster.Start()
+					stream, err := testprotov1.NewEchoServiceClient(caller.Client).Chat(t.Context())
+					require.NoError(t, err)
+					synctest.Wait()
+					began := time.Now()
+					left := make(chan error, 1)
+					go func() { left <- leave(t.Context(), was) }()
+					for round := 0; err == nil; round++ {
+						err = row.next(stream, round)
+					}
+					require.ErrorIs(t, err, clusterclient.ErrOutcomeUnknown)
+					require.ErrorContains(t, err, "its leadership is over")
+					require.Equal(t, drainTime, time.Since(began).Truncate(100*time.Millisecond), "time until the stream has ended")
+					require.NoError(t, <-left)
+					mustBecome(t, caller, clusterclient.RoleLeader)
+					require.Less(t, time.Since(began), drainTime+time.Second, "time until another leads")
+				})
+			})
+		}
+	}
+}
+
+// TestStreamWhoseHandlerGoesOnRegardless holds the leader up for as long as a
+// handler may that was told to end.
+func TestStreamWhoseHandlerGoesOnRegardless(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
-		up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, new(echoService)) }
+		deaf := chatService{chat: func(testprotov1.EchoService_ChatServer) error { time.Sleep(longEnough); return nil }}
+		up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, deaf) }
 		was, caller := cluster.Start(), cluster.Start()
-		stream, err := testprotov1.NewEchoServiceClient(caller.Client).Count(t.Context(), &testprotov1.CountRequest{Limit: -1})
+		defer time.Sleep(longEnough) // a bubble has to outlive its goroutines
+		stream, err := testprotov1.NewEchoServiceClient(caller.Client).Chat(t.Context())
 		require.NoError(t, err)
-		_, err = stream.Recv()
-		require.NoError(t, err)
-		require.NoError(t, was.Resign(t.Context()))
-		_, err = stream.Recv()
-		require.ErrorIs(t, err, clusterclient.ErrOutcomeUnknown)
+		began := time.Now()
+		left := make(chan error, 1)
+		go func() { left <- was.Close() }()
+		require.ErrorIs(t, recv(stream, 0), clusterclient.ErrOutcomeUnknown)
+		require.Equal(t, 2*drainTime+time.Second, time.Since(began).Truncate(time.Second), "time until the stream has ended")
+		require.ErrorContains(t, <-left, "EchoService/Chat\"] have not returned")
 		mustBecome(t, caller, clusterclient.RoleLeader)
 	})
 }

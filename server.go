@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/clusterclient/clusterclient/internal/mempipe"
@@ -100,6 +101,7 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		grpc.ConnectionTimeout(max(c.opts.limits.Handshake, c.opts.limits.Handshake+time.Second)), // the acceptor is first, and says why
 		grpc.MaxConcurrentStreams(uint32(c.opts.limits.Calls)+1),                                  // and the session's own
 		grpc.MaxHeaderListSize(maxHeader),
+		grpc.InTapHandle(makeCuttable),
 		grpc.UnknownServiceHandler(s.serveStream),
 	)
 	s.grpc.RegisterService(s.service(), s)
@@ -196,6 +198,20 @@ func (s *server) service() *grpc.ServiceDesc {
 	return &own
 }
 
+// cutKey is the context key of what ends the stream of a session.
+type cutKey struct{}
+
+// makeCuttable gives a stream that belongs to a session a context that can be
+// ended before the connection is: it is that which gRPC waits with, in Send and
+// Recv.
+func makeCuttable(ctx context.Context, stream *tap.Info) (context.Context, error) {
+	if len(stream.Header[wire.SessionKey]) == 0 {
+		return ctx, nil
+	}
+	ctx, cut := context.WithCancel(ctx) // whose end is that of the stream, at the latest
+	return context.WithValue(ctx, cutKey{}, cut), nil
+}
+
 // serveStream takes the streams of the services that the upstream registered.
 func (s *server) serveStream(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
@@ -203,7 +219,8 @@ func (s *server) serveStream(_ any, stream grpc.ServerStream) error {
 	if state.leader == nil {
 		return status.Error(codes.Unavailable, state.waiting)
 	}
-	return state.leader.ServeStream(method, stream, peerConnOf(stream.Context()).key())
+	cut, _ := stream.Context().Value(cutKey{}).(context.CancelFunc)
+	return state.leader.ServeStream(method, stream, peerConnOf(stream.Context()).key(), cut)
 }
 
 // Session serves a client that dialled this address.

@@ -22,8 +22,9 @@ import (
 // registered; generated stubs call it. It waits, within ctx, for a leader, and
 // asks that for admission: one that is leaving sends it to the next leader. The
 // stream belongs to its leader, which lets it finish when it leaves, for up to
-// 5 s. When the leader is lost, or does not wait any longer, the stream ends with
-// ErrOutcomeUnknown, and is for the caller to open again. A stream has no
+// 5 s, while messages go on both ways. When the leader is lost, or does not wait
+// any longer, the stream ends with ErrOutcomeUnknown, and is for the caller to
+// open again. A stream has no
 // default deadline. It fails with ErrInvalid for what cannot be the full name of
 // a gRPC method, "/package.Service/Method". A message of more than 64 MiB, and a
 // bit, ends it with ErrTooLarge, whoever sends it.
@@ -75,6 +76,9 @@ func checkStream(method string) error {
 	return nil
 }
 
+// errLeadershipOver ends a stream that nobody serves any more.
+var errLeadershipOver = errors.New("its leadership is over")
+
 // clientStream tells the end that a leader gave to a stream from the end of
 // the leader.
 type clientStream struct {
@@ -122,8 +126,11 @@ func (s *clientStream) explain(err error, trailer metadata.MD) error {
 	case <-s.f.done:
 		return s.f.closedErr("stream", s.method)
 	default:
-		return s.f.fail(errs.OutcomeUnknown, "stream", s.method, fmt.Errorf("the leader was %s: %w", s.l, err))
 	}
+	if status.Code(err) == codes.Canceled { // by gRPC, here or there
+		err = errLeadershipOver
+	}
+	return s.f.fail(errs.OutcomeUnknown, "stream", s.method, fmt.Errorf("the leader was %s: %w", s.l, err))
 }
 
 // expired reports whether all that err says is that the caller's time is over,

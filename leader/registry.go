@@ -23,6 +23,11 @@ import (
 // It is a [grpc.ServiceRegistrar], so that generated code registers with it:
 //
 //	pb.RegisterGreeterServer(registry, impl)
+//
+// When the leadership ends in good order what runs may finish, for up to 5 s.
+// Then its context ends, and nothing can be sent or received over a stream any
+// more: Send and Recv fail, also those that wait. A handler that goes on all the
+// same holds the next leader up for 5 s more, and Close of this client names it.
 type Registry struct {
 	unary   map[string]*method
 	streams map[string]*streamMethod

@@ -14,8 +14,9 @@ import (
 // ServeStream runs a streaming method for the follower whose session is named
 // in the stream's metadata, and which came over conn. A trailer tells the
 // follower that the leader itself ended the stream; it is missing when only the
-// leadership has ended.
-func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any) error {
+// leadership has ended. cut ends the stream's context then, and so whatever the
+// handler waits for of the stream.
+func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any, cut context.CancelFunc) error {
 	answered := func(err error) error {
 		stream.SetTrailer(metadata.Pairs(wire.AnsweredKey, "1"))
 		return err
@@ -28,10 +29,9 @@ func (l *Leader) ServeStream(method string, stream grpc.ServerStream, conn any) 
 		return answered(status.Error(codes.Unauthenticated, "the stream belongs to no session of this leader"))
 	}
 	ticket := takeOne(md, wire.TicketKey)
-	ctx, cancel := context.WithCancel(metadata.NewIncomingContext(withCaller(stream.Context(), s.peer), md))
-	defer cancel()
+	ctx := metadata.NewIncomingContext(withCaller(stream.Context(), s.peer), md)
 	c := newCall(s, &wire.Call{Method: method})
-	c.end = cancel
+	c.end = cut
 	if ticket == "" && !l.begin(c) { // a follower of a build that does not ask
 		return answered(status.Error(codes.Unavailable, errLeaving.Error()))
 	}
@@ -84,11 +84,26 @@ func (r *Registry) unknownStream(name string) error {
 	return r.unknown(name)
 }
 
-// serverStream is a stream whose context knows the caller and ends with the
-// leadership.
+// serverStream is a stream whose context knows the caller. When that has ended,
+// with the leadership, nothing can be sent or received any more; gRPC's own goes
+// on for as long as nobody has to wait.
 type serverStream struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
 func (s *serverStream) Context() context.Context { return s.ctx }
+
+func (s *serverStream) SendMsg(m any) error {
+	if err := s.ctx.Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	return s.ServerStream.SendMsg(m)
+}
+
+func (s *serverStream) RecvMsg(m any) error {
+	if err := s.ctx.Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	return s.ServerStream.RecvMsg(m)
+}
