@@ -12,18 +12,21 @@ const (
 	smallBuffer = 4 << 10
 	dataFrame   = 16 << 10
 
+	// laneBuffer is the capacity of what a lane is read into when there is much.
+	laneBuffer = 64 << 10
+
 	// maxPooled is the capacity above which a buffer of batches is left to the
 	// collector.
 	maxPooled = 4 * chunkSize
 )
 
-// FramePool returns the pool for what gRPC receives. Unlike gRPC's own it does
+// FramePool returns the pool for what is received. Unlike gRPC's own it does
 // not clear the buffers, which are filled before anybody reads them.
 func FramePool() mem.BufferPool { return frames }
 
-var frames mem.BufferPool = &framePool{small: sized{size: smallBuffer}, large: sized{size: dataFrame}}
+var frames mem.BufferPool = &framePool{small: sized{size: smallBuffer}, large: sized{size: dataFrame}, lane: sized{size: laneBuffer}}
 
-type framePool struct{ small, large sized }
+type framePool struct{ small, large, lane sized }
 
 // Get returns a buffer of that length.
 func (p *framePool) Get(length int) *[]byte {
@@ -32,6 +35,8 @@ func (p *framePool) Get(length int) *[]byte {
 		return p.small.get(length)
 	case length <= dataFrame:
 		return p.large.get(length)
+	case length <= laneBuffer:
+		return p.lane.get(length)
 	}
 	b := make([]byte, length)
 	return &b
@@ -44,6 +49,8 @@ func (p *framePool) Put(b *[]byte) {
 		p.small.pool.Put(b)
 	case dataFrame:
 		p.large.pool.Put(b)
+	case laneBuffer:
+		p.lane.pool.Put(b)
 	}
 }
 

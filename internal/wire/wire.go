@@ -56,6 +56,9 @@ const (
 	// FeatureProbe is the feature, in Hello, of answering probes.
 	FeatureProbe = "probe"
 
+	// FeatureLane is the feature, in Welcome, of taking a lane to a session.
+	FeatureLane = "lane"
+
 	// FeatureHandOver is the feature, in Hello, of getting ready to lead while
 	// somebody else does.
 	FeatureHandOver = "hand-over"

@@ -221,7 +221,10 @@ func (Refusal) EnumDescriptor() ([]byte, []int) {
 type SessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// frames in the order in which they take effect.
-	Frames        []*RequestFrame `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	Frames []*RequestFrame `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	// moves is whether what follows comes over the lane, or, on the lane, over the
+	// stream again. It comes alone.
+	Moves         bool `protobuf:"varint,2,opt,name=moves,proto3" json:"moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,11 +266,20 @@ func (x *SessionRequest) GetFrames() []*RequestFrame {
 	return nil
 }
 
+func (x *SessionRequest) GetMoves() bool {
+	if x != nil {
+		return x.Moves
+	}
+	return false
+}
+
 // SessionResponse is a batch of frames from a leader.
 type SessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// frames in the order in which they take effect.
-	Frames        []*ResponseFrame `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	Frames []*ResponseFrame `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	// moves is whether what follows comes over the lane. It comes alone.
+	Moves         bool `protobuf:"varint,2,opt,name=moves,proto3" json:"moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,6 +319,13 @@ func (x *SessionResponse) GetFrames() []*ResponseFrame {
 		return x.Frames
 	}
 	return nil
+}
+
+func (x *SessionResponse) GetMoves() bool {
+	if x != nil {
+		return x.Moves
+	}
+	return false
 }
 
 // RequestFrame is one thing a follower says.
@@ -4768,11 +4787,13 @@ var File_clusterclient_v1_clusterclient_proto protoreflect.FileDescriptor
 
 const file_clusterclient_v1_clusterclient_proto_rawDesc = "" +
 	"\n" +
-	"$clusterclient/v1/clusterclient.proto\x12\x10clusterclient.v1\"H\n" +
+	"$clusterclient/v1/clusterclient.proto\x12\x10clusterclient.v1\"^\n" +
 	"\x0eSessionRequest\x126\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\"J\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1e.clusterclient.v1.RequestFrameR\x06frames\x12\x14\n" +
+	"\x05moves\x18\x02 \x01(\bR\x05moves\"`\n" +
 	"\x0fSessionResponse\x127\n" +
-	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\"\xcd\t\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1f.clusterclient.v1.ResponseFrameR\x06frames\x12\x14\n" +
+	"\x05moves\x18\x02 \x01(\bR\x05moves\"\xcd\t\n" +
 	"\fRequestFrame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.clusterclient.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.clusterclient.v1.ReportH\x00R\x06report\x12;\n" +
