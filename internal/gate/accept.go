@@ -16,7 +16,7 @@ import (
 const lingerTime = 200 * time.Millisecond
 
 // Accept is the gate at the accepting end. It returns a connection whose next
-// bytes are those of HTTP/2, and who is at its other end. The caller bounds the
+// bytes are those of HTTP/2, or a [*Lane], and who is at its other end. The caller bounds the
 // time that it takes by a deadline of conn, and shows the other end out by an
 // end of ctx, whose cause may be a [Refusal], and of that deadline.
 // When it fails the caller tells the other end why, see [Tell], and closes conn.
@@ -57,6 +57,8 @@ func (p *Policy) passAccepted(ctx context.Context, conn net.Conn, v verdict) (ne
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "does not use TLS, and the leader does", Todo: "give all processes WithTLS"}
 	case first[0] == tlsHandshake:
 		return nil, &Refusal{Peer: v.peer, Who: who(v.peer), Why: "uses TLS, and the leader does not", Todo: "give all processes WithTLS, or none"}
+	case string(first) == lanePreface:
+		return acceptLane(conn)
 	}
 	return through, nil
 }
@@ -100,7 +102,7 @@ func readPreface(conn net.Conn) ([]byte, error) {
 		if n > 0 && got[0] == tlsHandshake {
 			return got, nil
 		}
-		if text := string(got); text != http2Preface[:len(got)] && text != proofMagic[:len(got)] {
+		if text := string(got); text != http2Preface[:len(got)] && text != proofMagic[:len(got)] && text != lanePreface[:len(got)] {
 			return nil, fmt.Errorf("%w: it begins with %d other bytes", ErrStranger, len(got))
 		}
 		if err != nil && len(got) < prefaceSize {

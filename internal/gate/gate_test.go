@@ -94,7 +94,10 @@ func userSecret(s []byte) func() ([]byte, error) {
 	}
 }
 
-func TestPrefacesHaveOneLength(t *testing.T) { require.Len(t, proofMagic, prefaceSize) }
+func TestPrefacesHaveOneLength(t *testing.T) {
+	require.Len(t, proofMagic, prefaceSize)
+	require.Len(t, lanePreface, prefaceSize)
+}
 
 func TestLetIn(t *testing.T) {
 	for _, tt := range []struct {
@@ -331,7 +334,7 @@ func TestRefusalText(t *testing.T) {
 
 // FuzzAccept is anybody who connects.
 func FuzzAccept(f *testing.F) {
-	for _, seed := range []string{"", http2Preface, proofMagic, "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01"} {
+	for _, seed := range []string{"", http2Preface, proofMagic, lanePreface, lanePreface + "0123456789abcdef and more", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01"} {
 		f.Add([]byte(seed), byte(0))
 		f.Add([]byte(seed), byte(3))
 		f.Add([]byte(seed), byte(4))
@@ -358,10 +361,14 @@ func FuzzAccept(f *testing.F) {
 		if err == nil && (len(p.Secret) > 0 || !p.Vouched || p.TLS != nil) {
 			t.Errorf("let in by %q", said)
 		}
-		if err == nil && string(said[:prefaceSize]) != http2Preface {
-			t.Errorf("let %q in", said)
-		}
-		if conn != nil {
+		lane, isLane := conn.(*Lane)
+		switch {
+		case err != nil:
+		case isLane:
+			got, _ := io.ReadAll(lane)
+			require.Equal(t, string(said), lanePreface+string(lane.Session[:])+string(got))
+		default:
+			require.Equal(t, http2Preface, string(said[:prefaceSize]))
 			got, _ := io.ReadAll(conn)
 			require.Equal(t, said, got)
 		}
