@@ -27,6 +27,7 @@ type acceptor struct {
 	policy   *gate.Policy
 	limits   Limits
 	refusals *refusals
+	lane     func(session []byte, uid int, conn net.Conn) bool // takes a lane, which it may refuse
 
 	mu      sync.Mutex      // guards what follows, and the connections
 	shut    bool            // nobody is let in any more
@@ -34,8 +35,8 @@ type acceptor struct {
 	inside  map[peerKey]int // sessions and calls of each process
 }
 
-func newAcceptor(c *Client) *acceptor {
-	return &acceptor{policy: c.policy, limits: c.opts.limits, refusals: &c.refusals, inside: make(map[peerKey]int)}
+func newAcceptor(c *Client, lane func([]byte, int, net.Conn) bool) *acceptor {
+	return &acceptor{policy: c.policy, limits: c.opts.limits, refusals: &c.refusals, lane: lane, inside: make(map[peerKey]int)}
 }
 
 // An outside listener is one whose connections have to pass the acceptor.
@@ -87,6 +88,11 @@ func (a *acceptor) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 		p.who = who
 	}
 	a.mu.Unlock()
+	if lane, ok := conn.(*gate.Lane); ok && err == nil {
+		if err = a.turnOff(lane, p); err == nil {
+			return nil, nil, credentials.ErrConnDispatched
+		}
+	}
 	if err != nil {
 		a.refuse(p, who, err)
 		gate.Tell(in.Conn, err)

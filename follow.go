@@ -32,10 +32,13 @@ func (c *Client) follow(ctx context.Context, s *session, w *clusterclientv1.Welc
 	s.detach() // the driver ends it in its own way
 	h := c.newSuccessor(following, end)
 	observing.Go(h.run)
+	moving := wire.NewMoving(wire.Unread(s.stream, s.pending))
 	err := c.driver.Run(following, follower.Link{
-		Stream: wire.Unread(s.stream, s.pending), Welcome: w, Conn: s.conn, Release: s.close, Close: s.cancel, CloseSend: s.stream.CloseSend,
-		Term:  func(term uint64) { c.raised(term, who.GetInstance()) },
-		Sight: c.status.sighted, Named: c.leaveTo,
+		Stream: moving, Welcome: w, Conn: s.conn, Release: s.close, Close: s.cancel,
+		CloseSend: func() error { return errors.Join(moving.CloseSend(), s.stream.CloseSend()) },
+		Busy:      c.bringLane(s.address, moving, w),
+		Term:      func(term uint64) { c.raised(term, who.GetInstance()) },
+		Sight:     c.status.sighted, Named: c.leaveTo,
 		HandOver: h.say,
 	})
 	if st, ok := status.FromError(err); ok && err != nil { // of gRPC's own

@@ -130,7 +130,7 @@ func (c *Client) leaderConfig(srv *server) leader.Config {
 	return leader.Config{
 		Self: c.self(), Term: srv.term(), Linger: c.opts.linger, Codec: c.opts.codec, Logger: c.log.Named("leader"),
 		Seed: c.seed(srv.archive), Save: srv.archive.save(), Reread: c.opts.reread, Rate: c.opts.watchRate, Alive: c.alive(),
-		Joined: c.opts.joined, Left: c.opts.left,
+		Joined: c.opts.joined, Left: c.opts.left, Lanes: c.policy.TLS == nil,
 		Limits: leader.Limits{
 			Subscriptions: c.opts.limits.Subscriptions, Calls: c.opts.limits.Calls,
 			Registrations: c.opts.limits.Registrations, Groups: c.opts.limits.Groups,

@@ -85,7 +85,7 @@ func (c *Client) newServer(m mandate, supersede func(*supersededError)) *server 
 		state:     serving{waiting: "the upstream is being opened"},
 	}
 	s.dir = newDirectory(s)
-	s.acceptor = newAcceptor(c)
+	s.acceptor = newAcceptor(c, s.takeLane)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(s.acceptor),

@@ -37,6 +37,7 @@ type Link struct {
 	Release   func()                   // closes Conn; called once, when nothing uses it any more
 	Close     func()                   // makes Stream's methods return
 	CloseSend func() error             // says that nothing more will be sent
+	Busy      func(context.Context)    // called once when there is much on Stream; its context ends with the link; may be nil
 	Term      func(uint64)             // called when the term has grown
 	Sight     func(Sight)              // called when that has changed; may be nil
 	Named     func(successor []byte)   // called when the leader that leaves has named one; may be nil

@@ -46,6 +46,8 @@ type link struct {
 	onSight func(Sight)           // may be nil, as is onNamed
 	onNamed func(successor []byte)
 	onHand  func(*clusterclientv1.ResponseFrame) // may be nil
+	onBusy  func(context.Context)                // nil when it was called, too
+	batches atomic.Int64                         // received since the last heartbeat was handled
 
 	doubt doubt // of the goroutine that handles frames
 
@@ -60,7 +62,7 @@ type link struct {
 
 func newLink(f *Follower, lk Link) *link {
 	l := &link{
-		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, closeSend: lk.CloseSend, onTerm: lk.Term, onHand: lk.HandOver,
+		f: f, stream: lk.Stream, conn: lk.Conn, close: lk.Close, closeSend: lk.CloseSend, onTerm: lk.Term, onHand: lk.HandOver, onBusy: lk.Busy,
 		leader: lk.Welcome.GetLeader(), session: lk.Welcome.GetSession(),
 		idempotent: make(map[string]bool),
 		waiting:    newWaitlist(),
@@ -123,6 +125,7 @@ func (l *link) receive() error {
 		if err := r.Receive(); err != nil {
 			return err
 		}
+		l.batches.Add(1)
 		for more := true; more; {
 			var err error
 			if more, err = r.Response(reply, other); err != nil {
@@ -145,6 +148,7 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		l.compare(k.Heartbeat.GetTold())
 		l.takeSight(k.Heartbeat.GetBlindness())
 		l.f.crowd.Store(k.Heartbeat.GetFollowers())
+		l.lookBusy()
 	case *clusterclientv1.ResponseFrame_Leaving:
 		reason := k.Leaving.GetReason()
 		l.leaves.Store(&reason)
@@ -179,6 +183,18 @@ func (l *link) handle(f *clusterclientv1.ResponseFrame) {
 		if l.onHand != nil {
 			l.onHand(f)
 		}
+	}
+}
+
+// busyBatches is how many batches between two heartbeats are much.
+const busyBatches = 50
+
+// lookBusy tells whoever wants to know when there is much on the stream.
+func (l *link) lookBusy() {
+	busy := l.batches.Swap(0) >= busyBatches
+	if tell := l.onBusy; busy && tell != nil {
+		l.onBusy = nil
+		l.f.goUnlessClosed(func() { tell(l.ctx) })
 	}
 }
 

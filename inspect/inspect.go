@@ -159,6 +159,10 @@ type Follower struct {
 	Calls     int       `json:"calls"`     // of it under way
 	Conflated uint64    `json:"conflated"` // values it never got, since a newer one had come
 
+	// Lane is whether it has a connection of its own for what it is told and
+	// what it asks for, since that is much. See docs/design/lanes.md.
+	Lane bool `json:"lane,omitempty"`
+
 	// Holding is what it says of itself, when it was asked; nil when it did
 	// not answer, for the reason Trouble.
 	Holding *Holding `json:"holding,omitempty"`

@@ -23,6 +23,7 @@ type Config struct {
 	Reread  time.Duration     // how often each key is read again, about; 0 for never
 	Rate    int               // how many watches begin a second; 0 for no bound
 	Alive   func(Peer) bool   // whether the peer's process lives; may be nil
+	Lanes   bool              // connections of sessions can become theirs, see Leader.Lane
 	Joined  func(Peer)        // called, in order, when a follower has come
 	Left    func(Peer, error) // or gone, and why; either may be nil
 

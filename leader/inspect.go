@@ -95,7 +95,7 @@ func (s *session) own() bool {
 func (s *session) inspect() inspect.Follower {
 	f := inspect.Follower{
 		Peer: PeerInfo(s.proto), Since: s.peer.Since, Own: s.own(), Candidate: s.candidate,
-		Queued: s.w.Queued(), Conflated: s.conflated.Load(),
+		Queued: s.w.Queued(), Conflated: s.conflated.Load(), Lane: s.moving != nil && s.moving.HasLane(),
 	}
 	s.mu.Lock()
 	subs := make([]*sub, 0, len(s.subs))

@@ -10,6 +10,7 @@ package leader
 import (
 	"context"
 	"crypto/rand"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -227,10 +228,13 @@ func (l *Leader) allSessions() []*session {
 // fails or the leadership ends. The first thing it sends is Welcome.
 func (l *Leader) Serve(stream wire.Stream, hello *clusterclientv1.Hello, from Origin) error {
 	l.raise(hello.GetKnownTerm(), hello.GetKnownLeader())
+	var moving *wire.Moving
 	if string(hello.GetPeer().GetInstance()) != string(l.cfg.Self.GetInstance()) {
-		stream = &fence{stream, l}
+		moving = wire.NewMoving(stream)
+		stream = &fence{moving, l}
 	}
 	s := newSession(l, stream, hello, from)
+	s.moving = moving
 	if !l.admit(s) {
 		return errLeaving
 	}
@@ -251,6 +255,16 @@ func (l *Leader) Direct(id []byte, reply func(*wire.Reply)) func(*wire.Call) (ta
 		return nil
 	}
 	return func(f *wire.Call) bool { return s.startCall(f, reply) }
+}
+
+// Lane gives the session called id a connection that its stream can move to,
+// which the system says is of a process of user uid. It is false when the
+// session is not there, or cannot move: then conn is left to the caller.
+func (l *Leader) Lane(id []byte, uid int, conn net.Conn) bool {
+	l.mu.Lock()
+	s := l.sessions[string(id)]
+	l.mu.Unlock()
+	return s != nil && s.moving != nil && s.peer.UID == uid && s.moving.Move(conn)
 }
 
 func (l *Leader) admit(s *session) bool {

@@ -27,6 +27,7 @@ type session struct {
 	conn      any // see Origin
 	candidate bool
 	stream    wire.Stream
+	moving    *wire.Moving // the same, of another process; nil for that of the leader
 	w         *wire.Writer
 	in        *wire.Receiver // of whoever is on shift
 	here      here
@@ -109,8 +110,17 @@ func (s *session) welcome(term uint64) {
 		Leader:            s.l.cfg.Self,
 		Session:           []byte(s.id),
 		IdempotentMethods: s.l.methods.idempotent(),
-		Features:          []string{wire.FeatureAdmission, wire.FeatureReturn},
+		Features:          s.features(),
 	}}}, nil)
+}
+
+// features are the optional abilities that the leader has for this follower.
+func (s *session) features() []string {
+	all := []string{wire.FeatureAdmission, wire.FeatureReturn}
+	if s.moving != nil && s.l.cfg.Lanes {
+		all = append(all, wire.FeatureLane)
+	}
+	return all
 }
 
 // run serves the session until its stream ends. The receiver, which ends when
