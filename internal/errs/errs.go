@@ -71,10 +71,13 @@ type Error struct {
 	Cause error  // why; its text is part of this error's
 }
 
+// prefix begins the text of every error.
+const prefix = "clusterclient: "
+
 // Error returns "clusterclient: op "key" (name): kind: cause".
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("clusterclient: ")
+	b.WriteString(prefix)
 	b.WriteString(e.Op)
 	if e.Key != "" {
 		b.WriteString(" " + strconv.Quote(e.Key))
@@ -83,12 +86,19 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " (cluster %q)", e.Name)
 	}
 	if s := sentinels[e.Code]; s != nil {
-		b.WriteString(": " + strings.TrimPrefix(s.Error(), "clusterclient: "))
+		b.WriteString(": " + within(s))
 	}
 	if e.Cause != nil {
-		b.WriteString(": " + strings.TrimPrefix(e.Cause.Error(), "clusterclient: "))
+		b.WriteString(": " + within(e.Cause))
 	}
 	return b.String()
+}
+
+// within returns the text of an error as part of that of another, which has said
+// already whose it is.
+func within(err error) string {
+	text := strings.ReplaceAll(err.Error(), ": "+prefix, ": ")
+	return strings.TrimPrefix(text, prefix)
 }
 
 // Unwrap returns the cause.
@@ -146,7 +156,7 @@ func ended(cause error, op, key string, waiting error) *Error {
 type waited struct{ end, on error }
 
 func (w *waited) Error() string {
-	return fmt.Sprintf("%v while waiting: %s", w.end, strings.TrimPrefix(w.on.Error(), "clusterclient: "))
+	return fmt.Sprintf("%v while waiting: %s", w.end, within(w.on))
 }
 
 func (w *waited) Unwrap() []error { return []error{w.end, w.on} }

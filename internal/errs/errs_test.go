@@ -26,6 +26,7 @@ func TestErrorText(t *testing.T) {
 		{errs.Error{Op: "publish", Key: "k", Code: errs.Closed}, `clusterclient: publish "k": closed`},
 		{errs.Error{Op: "invoke", Key: "a\nb", Cause: io.EOF}, `clusterclient: invoke "a\nb": EOF`},
 		{errs.Error{Op: "a", Code: errs.Invalid, Cause: &errs.Error{Op: "b", Cause: errs.ErrClosed}}, "clusterclient: a: invalid argument: b: closed"},
+		{errs.Error{Op: "a", Cause: fmt.Errorf("b: %w", &errs.Error{Op: "c", Cause: fmt.Errorf("d: %w", errs.ErrClosed)})}, "clusterclient: a: b: c: d: closed"},
 	}
 	for _, test := range tests {
 		require.EqualError(t, &test.err, test.want)
