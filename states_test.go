@@ -3,6 +3,7 @@ package clusterclient_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,4 +344,43 @@ func TestOptionsOfSubscriptionsThatMakeNoSense(t *testing.T) {
 		_, err := a.Get(t.Context(), "k", follower.QueueGroup("g"))
 		require.ErrorIs(t, err, clusterclient.ErrInvalid)
 	})
+}
+
+// TestReasonAfterClose says what the last known value is worth: nobody vouches for
+// it any more, however the client had its leader.
+func TestReasonAfterClose(t *testing.T) {
+	eachRole(t, func(t *testing.T, e *env) {
+		e.Up.Set("k", "one")
+		sub := mustSubscribe(t, e.Client, "k")
+		mustYield(t, sub, "one")
+		require.NoError(t, e.Client.Close())
+		requireClosed(t, sub)
+	})
+}
+
+// TestReasonAfterCloseWithoutALeader has lost it before.
+func TestReasonAfterCloseWithoutALeader(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		up.Set("k", "one")
+		lead, c := cluster.Start(), cluster.Start(clusterclient.WithRole(clusterclient.FollowerOnly))
+		sub := mustSubscribe(t, c, "k")
+		mustYield(t, sub, "one")
+		lead.Kill()
+		time.Sleep(longEnough)
+		v, _ := sub.Value()
+		require.ErrorIs(t, v.Reason, clusterclient.ErrNoLeader)
+		require.Equal(t, 1, strings.Count(v.Reason.Error(), "clusterclient:"), "prefixes of %q", v.Reason)
+		require.NoError(t, c.Close())
+		requireClosed(t, sub)
+	})
+}
+
+func requireClosed(t *testing.T, sub *follower.Subscription) {
+	t.Helper()
+	v, ok := sub.Value()
+	require.True(t, ok)
+	require.True(t, v.Stale)
+	require.EqualError(t, v.Reason, `clusterclient: hold "k": closed`)
+	require.ErrorIs(t, v.Reason, clusterclient.ErrClosed)
+	require.NotErrorIs(t, v.Reason, clusterclient.ErrNoLeader)
 }

@@ -134,8 +134,12 @@ func (f *Follower) detach(l *link, err error) {
 	l.lose(err)
 	l.endAll(lost)
 	if f.state.Load().link == l {
-		reason := fmt.Errorf("the leader, %s, is gone: %w", l, plain(err))
-		f.state.Store(&linkState{since: time.Now(), reason: reason, before: l.handing()})
+		st := &linkState{since: time.Now(), reason: fmt.Errorf("the leader, %s, is gone: %w", l, plain(err)), before: l.handing()}
+		if f.closed {
+			l.silence.stop()
+			st.reason, st.before = errs.ErrClosed, nil
+		}
+		f.state.Store(st)
 		f.roster = roster{}
 		f.announceLocked()
 		f.wakeKeysLocked()
@@ -160,7 +164,7 @@ func (f *Follower) goUnlessClosed(fn func()) {
 func (d *Driver) NoLink(reason error) {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
-	if st := d.f.state.Load(); st.link == nil {
+	if st := d.f.state.Load(); st.link == nil && !d.f.closed {
 		d.f.state.Store(&linkState{since: st.since, reason: reason, before: st.before})
 	}
 }
@@ -276,11 +280,13 @@ func (d *Driver) Close() {
 		f.announceLocked()
 		f.wakeKeysLocked()
 		st := f.state.Load()
-		if st.link != nil {
-			st.link.endAll(closed)
-		}
 		if st.before != nil {
 			st.before.silence.stop()
+		}
+		if st.link != nil {
+			st.link.endAll(closed)
+		} else {
+			f.state.Store(&linkState{since: st.since, reason: errs.ErrClosed})
 		}
 	}
 }

@@ -70,8 +70,16 @@ type Follower struct {
 type linkState struct {
 	link   *link // nil between terms
 	since  time.Time
-	reason error // why the last link ended
+	reason error // why the last link ended; ErrClosed when the client was closed
 	before *link // whose leader handed over to the one that is next; nil without one
+}
+
+// stale returns why the value of key is stale while there is no link.
+func (s *linkState) stale(key string) error {
+	if errors.Is(s.reason, errs.ErrClosed) {
+		return &errs.Error{Code: errs.Closed, Op: "hold", Key: key}
+	}
+	return &errs.Error{Code: errs.NoLeader, Op: "hold", Key: key, Cause: s.reason}
 }
 
 // New returns a Follower without a link, and the Driver that gives it one.

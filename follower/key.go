@@ -220,7 +220,7 @@ func (k *key) showLocked(v *Value) {
 	switch {
 	case st.before != nil && k.told == st.before && st.before.vouches():
 	case st.link == nil:
-		v.Reason = &errs.Error{Code: errs.NoLeader, Op: "hold", Key: k.name, Cause: st.reason}
+		v.Reason = st.stale(k.name)
 		v.setStale(st.since)
 	case k.told != st.link:
 		v.Reason = errors.New("not confirmed by the new leader yet")

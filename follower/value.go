@@ -44,8 +44,8 @@ type Value struct {
 	// Reason is why the value is stale, nil when it is fresh. errors.Is finds
 	// ErrNoLeader in it when the leader is gone, rather than its upstream,
 	// ErrTooLarge when the upstream has a value that is larger than the leader
-	// takes, 64 MiB by default, and ErrRejected when [Validate] said no to a
-	// newer one.
+	// takes, 64 MiB by default, ErrRejected when [Validate] said no to a newer
+	// one, and ErrClosed after the client was closed.
 	Reason error
 
 	// Origin is where the value comes from.
