@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -80,13 +81,17 @@ func checkStream(method string) error {
 var errLeadershipOver = errors.New("its leadership is over")
 
 // clientStream tells the end that a leader gave to a stream from the end of
-// the leader.
+// the leader, and from one that a message of the program has given it.
 type clientStream struct {
 	grpc.ClientStream
 	f      *Follower
 	l      *link
 	method string
 	caller context.Context // Context of the stream also ends with the stream
+
+	sending sync.Mutex // held while a message is sent; taken before failing
+	failing sync.Mutex // guards what follows
+	failed  error      // what was wrong with a message, which has ended the stream
 }
 
 func (s *clientStream) RecvMsg(m any) error {
@@ -94,16 +99,49 @@ func (s *clientStream) RecvMsg(m any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
+	if isUndecodable(err) {
+		return s.fail(errs.Invalid, err)
+	}
+	s.sending.Lock() // until whoever may have ended the stream has said so, which takes no time
+	defer s.sending.Unlock()
+	s.failing.Lock()
+	defer s.failing.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
 	return s.explain(err, s.ClientStream.Trailer())
 }
 
-// SendMsg fails with ErrTooLarge for a message that is, and ends the stream then.
+// isUndecodable reports whether err says that what has come is nothing for the
+// message that was given to RecvMsg. So gRPC says it, and ends the stream.
+func isUndecodable(err error) bool {
+	st := status.Convert(err)
+	return st.Code() == codes.Internal && strings.Contains(st.Message(), "failed to unmarshal the received message")
+}
+
+// SendMsg fails with ErrTooLarge for a message that is, and with ErrInvalid for
+// one that does not encode or comes after CloseSend, and ends the stream then.
 func (s *clientStream) SendMsg(m any) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	err := s.ClientStream.SendMsg(m)
-	if status.Code(err) == codes.ResourceExhausted {
-		return s.f.fail(errs.TooLarge, "stream", s.method, plain(err))
+	switch status.Code(err) {
+	case codes.ResourceExhausted:
+		return s.fail(errs.TooLarge, err)
+	case codes.Internal:
+		return s.fail(errs.Invalid, err)
 	}
 	return err
+}
+
+// fail notes that a message has ended the stream.
+func (s *clientStream) fail(code errs.Code, err error) error {
+	s.failing.Lock()
+	defer s.failing.Unlock()
+	if s.failed == nil {
+		s.failed = s.f.fail(code, "stream", s.method, plain(err))
+	}
+	return s.failed
 }
 
 // Trailer returns what the handler sent.
