@@ -186,6 +186,39 @@ func TestNextLeaderWasNotTold(t *testing.T) {
 	})
 }
 
+// TestOwnerDiesBeforeItAnnouncesAgain has a leader that knows nothing of a
+// registration, and hears of it from a candidate while the owner is there, which
+// dies before it has announced it again.
+func TestOwnerDiesBeforeItAnnouncesAgain(t *testing.T) {
+	const replayAfter = 50 * time.Millisecond         // for which owners leave a new leader alone
+	for _, knowsBetter := range []bool{false, true} { // that one of them was withdrawn
+		inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+			first, knows, owner := cluster.Start(), cluster.Start(), cluster.Start(followerOnly)
+			mustRegister(t, owner, "dead", "1")
+			withdrawn := mustRegister(t, owner, "withdrawn", "1")
+			synctest.Wait()
+
+			knows.Freeze()
+			first.Kill()
+			mustBecome(t, cluster.Start(), clusterclient.RoleLeader)
+			mustBecome(t, owner, clusterclient.RoleFollower)
+			began := len(up.RegistrationHistory())
+			if knowsBetter {
+				require.NoError(t, withdrawn.Close())
+				began++
+			}
+			knows.Thaw()
+			time.Sleep(replayAfter / 2)
+			mustBecome(t, knows, clusterclient.RoleFollower)
+			synctest.Wait()
+			require.Len(t, up.RegistrationHistory(), began, "announced again")
+			owner.Kill()
+			time.Sleep(grace + time.Second)
+			require.Empty(t, registered(up))
+		})
+	}
+}
+
 // A reluctant upstream does not withdraw before something has been registered
 // again.
 type reluctant struct {

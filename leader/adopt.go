@@ -46,6 +46,7 @@ func (rs *registrations) listed(s *session, f *clusterclientv1.Registrations) {
 	announced, unsettled := setOf(f.GetAnnounced()), setOf(f.GetUnsettled())
 	var gone []*registration
 	rs.mu.Lock()
+	s.list = &list{announced, unsettled}
 	for id, r := range rs.byID {
 		if id.owner != s.peer.Instance || !r.inherited || announced[id.id] {
 			continue
@@ -63,6 +64,9 @@ func (rs *registrations) listed(s *session, f *clusterclientv1.Registrations) {
 	}
 }
 
+// A list is what an owner has said that it announces, and that it may.
+type list struct{ announced, unsettled map[uint64]bool }
+
 func setOf(ids []uint64) map[uint64]bool {
 	set := make(map[uint64]bool, len(ids))
 	for _, id := range ids {
@@ -72,7 +76,8 @@ func setOf(ids []uint64) map[uint64]bool {
 }
 
 // learn takes a record of the leader before that this leader was not told of.
-// An owner that is there knows better.
+// An owner that is there knows better, and has listed it, or does so soon, if it
+// still announces it. It may die before it announces it again.
 func (rs *registrations) learn(rec *clusterclientv1.Record) {
 	id, r := inheritedFrom(rec)
 	rs.mu.Lock()
@@ -82,14 +87,38 @@ func (rs *registrations) learn(rec *clusterclientv1.Record) {
 	}
 	rs.keepLocked(id, r)
 	rs.mu.Unlock()
-	if rs.l.hasSession(id.owner) { // looked at last, since one that comes later lists its own
-		rs.mu.Lock()
-		defer rs.mu.Unlock()
-		if rs.byID[id] == r && r.inherited {
-			rs.forgetLocked(id)
-		}
+	owner := rs.l.sessionOf(id.owner) // looked at last, since one that comes later lists its own
+	if owner != nil && !rs.isListed(owner, id, r) {
 		return
 	}
 	rs.tellAll(r)
-	rs.startGrace(id.owner)
+	if owner == nil || !rs.l.hasSession(id.owner) { // it may have died meanwhile
+		rs.startGrace(id.owner)
+	}
+}
+
+// isListed reports whether the owner of r, which s is of, has listed it, or has
+// listed nothing so far, and forgets r otherwise.
+func (rs *registrations) isListed(s *session, id regID, r *registration) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	switch {
+	case rs.byID[id] != r || !r.inherited || s.list == nil || s.list.announced[id.id]:
+		return true
+	case s.list.unsettled[id.id]:
+		r.inherited = false
+		return true
+	}
+	rs.forgetLocked(id)
+	return false
+}
+
+// unlist notes that the owner that s is of takes a registration back.
+func (rs *registrations) unlist(s *session, id uint64) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if s.list != nil {
+		delete(s.list.announced, id)
+		delete(s.list.unsettled, id)
+	}
 }

@@ -303,15 +303,18 @@ func (l *Leader) dismiss(s *session, err error) {
 }
 
 // hasSession reports whether the client called instance has a session.
-func (l *Leader) hasSession(instance string) bool {
+func (l *Leader) hasSession(instance string) bool { return l.sessionOf(instance) != nil }
+
+// sessionOf returns the session of a client, nil when it has none.
+func (l *Leader) sessionOf(instance string) *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.sessions {
 		if s.peer.Instance == instance {
-			return true
+			return s
 		}
 	}
-	return false
+	return nil
 }
 
 func newSessionID() string {

@@ -266,6 +266,7 @@ func (rs *registrations) tellNew(r *registration) {
 // kept if that fails: its owner may die before it tries again.
 func (rs *registrations) deregister(ctx context.Context, s *session, f *clusterclientv1.Deregister) error {
 	reg := Registration{Owner: s.peer, ID: f.GetRegistration(), Key: f.GetKey()}
+	rs.unlist(s, reg.ID)
 	if failed := rs.withdraw(ctx, reg); failed != nil {
 		rs.mu.Lock()
 		r, first, over := rs.knowLocked(s, reg, nil)

@@ -45,6 +45,7 @@ type session struct {
 	wishes    atomic.Uint64 // for keys, that were taken
 	refused   atomic.Bool   // one of those
 	tookLeave atomic.Bool   // the follower ended the session, in order
+	list      *list         // of its registrations, nil until it has sent that; guarded by registrations.mu
 
 	mu          sync.Mutex // guards what follows; see Leader.mu for the order
 	subs        map[*key]*sub
