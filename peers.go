@@ -41,6 +41,11 @@ func WithSecret(secret []byte) Option {
 // of leaders and ClientCAs for those of followers; without ClientCAs, RootCAs
 // serves for both. ServerName is the name that the certificates of leaders are
 // for; by default that is the address they listen at.
+//
+// Callbacks of config are called in goroutines of their own. One that panics, or
+// ends its goroutine, fails that handshake: whoever connects is refused, and the
+// leader's log says why. What GetConfigForClient returns asks for certificates
+// as well, whatever it says, from the same authorities if it names none.
 func WithTLS(config *tls.Config) Option {
 	return func(o *options) { o.tls, o.tlsSet = config, true }
 }

@@ -2,6 +2,7 @@ package clusterclient
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"strconv"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/clusterclient/clusterclient/internal/patience"
 	"github.com/clusterclient/clusterclient/internal/peercred"
 )
 
@@ -63,7 +65,11 @@ func (r *refusals) note(who peercred.Peer, from net.Addr, why error) {
 		key.host = hostOf(from)
 	}
 	if times, due := r.count(key); due {
-		r.log.Warn("peer refused", "uid", uidText(who.UID), "pid", process.PID, "program", process.Program, "from", from.String(), "reason", why, "times", times)
+		args := []any{"uid", uidText(who.UID), "pid", process.PID, "program", process.Program, "from", from.String(), "reason", why, "times", times}
+		if f, ok := errors.AsType[*patience.Fault](why); ok { // of this process
+			args = append(args, "stack", string(f.Stack))
+		}
+		r.log.Warn("peer refused", args...)
 	}
 }
 

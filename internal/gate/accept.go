@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -85,9 +87,9 @@ func (p *Policy) serve(conn *records) (*tls.Conn, error) {
 	if err := conn.greet(); err != nil {
 		return nil, err
 	}
-	p.once.Do(func() { p.server = serverTLS(p.TLS) })
+	p.once.Do(func() { p.server = serverTLS(p.TLS, p.TLS.RootCAs) })
 	secure := tls.Server(conn, p.server)
-	return secure, secure.HandshakeContext(context.Background()) // the end of conn ends it, and another goroutine costs as much as this one
+	return secure, shake(secure.Handshake) // the end of conn ends it
 }
 
 // tlsHandshake is the first byte of a record of that kind.
@@ -112,13 +114,24 @@ func readPreface(conn net.Conn) ([]byte, error) {
 	return got, nil
 }
 
-// serverTLS asks for certificates, whatever the configuration says.
-func serverTLS(c *tls.Config) *tls.Config {
+// serverTLS asks for certificates, whatever the configuration says, or another
+// one that it gives for some clients. Those of clients are by authorities, unless
+// it names others.
+func serverTLS(c *tls.Config, authorities *x509.CertPool) *tls.Config {
 	c = withHTTP2(c)
 	c.ClientAuth = tls.RequireAndVerifyClientCert
 	c.SessionTicketsDisabled = true // connections are made once; a ticket would have the certificates in it
 	if c.ClientCAs == nil {
-		c.ClientCAs = c.RootCAs
+		c.ClientCAs = cmp.Or(c.RootCAs, authorities)
+	}
+	if configFor := c.GetConfigForClient; configFor != nil {
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			other, err := configFor(hello)
+			if other == nil || err != nil {
+				return nil, err
+			}
+			return serverTLS(other, c.ClientCAs), nil
+		}
 	}
 	return c
 }
@@ -127,6 +140,7 @@ func withHTTP2(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.NextProtos = []string{"h2"}
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	guard(c)
 	return c
 }
 

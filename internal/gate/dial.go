@@ -57,7 +57,7 @@ func (p *Policy) passDialled(ctx context.Context, conn *Conn, v verdict) (*Conn,
 		c.ServerName = p.Host
 	}
 	secure := tls.Client(conn, c)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	if err := shake(func() error { return secure.HandshakeContext(ctx) }); err != nil {
 		return nil, p.untrusted(conn, v, err)
 	}
 	return &Conn{Conn: secure, below: conn, peer: v.peer}, nil
@@ -65,10 +65,14 @@ func (p *Policy) passDialled(ctx context.Context, conn *Conn, v verdict) (*Conn,
 
 // untrusted tells a certificate that is not believed from a peer that is gone.
 func (p *Policy) untrusted(conn *Conn, v verdict, err error) error {
+	if fault := ownFault(err); fault != nil {
+		return &Refusal{Peer: v.peer, Who: "this process", Why: "cannot shake hands: " + fault.Error(), Todo: "mend the code of WithTLS"}
+	}
+	conn.noteAlert(err)
 	if refusal := conn.Refused(); refusal != nil {
 		return refusal
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+	if errors.As(err, new(unbelieved)) || errors.As(err, new(*tls.CertificateVerificationError)) {
 		return &Refusal{Peer: v.peer, Who: who(v.peer), Why: "is not believed: " + err.Error(), Todo: "see the certificates and ServerName of WithTLS"}
 	}
 	return conn.explain(err)
@@ -96,10 +100,21 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.first = append(c.first, p[:min(n, maxRefusalWire-len(c.first))]...)
 	c.quiet = len(c.first) == maxRefusalWire || !mayRefuse(c.first)
+	c.alertLocked(err)
+	return n, err
+}
+
+// noteAlert notes how the other end has ended a TLS handshake, if err says that.
+func (c *Conn) noteAlert(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alertLocked(err)
+}
+
+func (c *Conn) alertLocked(err error) {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // so package tls calls an alert
 		c.alert = err
 	}
-	return n, err
 }
 
 // Close closes the connection. If the other end has said nothing yet, that may
