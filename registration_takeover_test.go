@@ -365,3 +365,39 @@ func TestTakeoverComesBeforeRegistrations(t *testing.T) {
 		require.Equal(t, map[string]string{"0": "1", "1": "1", "2": "1", "changed": "2"}, registered(up))
 	})
 }
+
+// TestRegistrationsOfOneAreNotWithdrawnAllAtOnce counts how many calls the
+// upstream gets at the same time for a process that is gone. None is lost,
+// though it refuses each for a while, and one that it does not answer holds up no
+// other one.
+func TestRegistrationsOfOneAreNotWithdrawnAllAtOnce(t *testing.T) {
+	const all, atOnce = 500, 32
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		var now, most, calls atomic.Int32
+		cluster.Start(wayward{deregister: func() {
+			n := now.Add(1)
+			defer now.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			if calls.Add(1) == 1 {
+				time.Sleep(longEnough)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}}.over(up))
+		owner := cluster.Start(clusterclient.WithRole(clusterclient.FollowerOnly))
+		for i := range all {
+			mustRegister(t, owner, strconv.Itoa(i), "here")
+		}
+		up.FailRegister(errors.New("not now"))
+		owner.Kill()
+		time.Sleep(grace + 10*time.Second)
+		require.GreaterOrEqual(t, calls.Load(), int32(all), "each is tried, however others fail")
+		require.Len(t, registered(up), all)
+		up.FailRegister(nil)
+		time.Sleep(35 * time.Second) // more than the longest pause
+		require.Len(t, registered(up), 1, "all are withdrawn but the one that is not answered")
+		time.Sleep(longEnough)
+		require.Empty(t, registered(up))
+		require.EqualValues(t, atOnce, most.Load(), "calls at once")
+	})
+}

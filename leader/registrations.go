@@ -43,6 +43,8 @@ type registrations struct {
 	opened bool        // who joins is told of all of them at once
 	soon   *time.Timer // until then; nil without any
 
+	withdrawals withdrawals // of those whose owner did not come back
+
 	inherited  int  // bytes of the records of the leader before in byID
 	complained bool // that there are too many
 
@@ -140,16 +142,7 @@ func (rs *registrations) graceOver(owner string) {
 			continue
 		}
 		rs.l.log.Info("withdrawing a registration, its process is gone", "key", r.reg.Key, "pid", r.reg.Owner.PID)
-		r.inherited = false // nobody waits for it to be announced again, others' withdrawals neither
-		r.doomed = true
-		reg := r.reg
-		rs.l.work.Go(func() {
-			retryUntil(rs.l.ctx, func(ctx context.Context) error {
-				err := rs.withdrawDoomed(ctx, id, r)
-				rs.notWithdrawn(reg, err)
-				return err
-			})
-		})
+		rs.doomLocked(id, r)
 	}
 }
 
@@ -321,4 +314,5 @@ func (rs *registrations) stop() {
 	for _, t := range rs.absent {
 		t.Stop()
 	}
+	rs.withdrawals.stop()
 }

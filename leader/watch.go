@@ -2,7 +2,6 @@ package leader
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -238,18 +237,4 @@ func (r *run) end() bool {
 	was := r.over
 	r.over = true
 	return !was
-}
-
-// retryUntil calls op, with pauses, until it succeeds or ctx ends.
-func retryUntil(ctx context.Context, op func(context.Context) error) {
-	retry := backoff.Backoff{Min: upstreamRetryFirst, Max: upstreamRetryLongest}
-	for ctx.Err() == nil {
-		attempt, cancel := context.WithTimeout(ctx, upstreamRetryLongest)
-		err := op(attempt)
-		cancel()
-		if err == nil {
-			return
-		}
-		_ = retry.Wait(ctx)
-	}
 }
