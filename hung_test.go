@@ -2,6 +2,7 @@ package clusterclient_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,25 @@ func TestLeaderHangsWithCallsUnderWay(t *testing.T) {
 		require.NoError(t, <-published)
 		require.Equal(t, clusterclient.RoleFollower, a.Role())
 		require.EqualValues(t, 2, a.Status().Term)
+	})
+}
+
+// Whoever gives up while the leader hangs is told that it does.
+func TestCallGivenUpWhileTheLeaderHangs(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		a, b := cluster.Start(), cluster.Start()
+		a.Freeze()
+		for _, call := range []func(context.Context) error{
+			func(ctx context.Context) error { return b.Invoke(ctx, "work", []byte("x"), nil) },
+			func(ctx context.Context) error { return b.Publish(ctx, "k", []byte("x")) },
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			err := call(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, fmt.Sprintf("while waiting: the leader, pid %d at %s, was heard last ", os.Getpid(), portAddress))
+		}
+		a.Thaw()
 	})
 }
 

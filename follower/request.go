@@ -2,6 +2,7 @@ package follower
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (l *link) attempt(ctx context.Context, deadline time.Time, q *request) (*at
 	}
 	switch {
 	case end == given:
-		return nil, settled, l.f.timeOver(ctx, q, q.waits)
+		return nil, settled, l.f.timeOver(ctx, q, cmp.Or(l.silentError(), q.waits))
 	case end == closed:
 		return nil, settled, l.f.closedErr(q.op, q.key)
 	case end == lost && a.handed.Load():

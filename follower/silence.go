@@ -1,6 +1,7 @@
 package follower
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,14 @@ func (s *silence) silent() (since time.Time, silent bool) {
 		return *p, true
 	}
 	return time.Time{}, false
+}
+
+// silentError returns an error if the leader is silent.
+func (l *link) silentError() error {
+	if _, silent := l.silence.silent(); !silent {
+		return nil
+	}
+	return fmt.Errorf("the leader, %s, was heard last %v ago", l, time.Since(l.silence.last()).Round(time.Millisecond))
 }
 
 // last returns when the leader was last heard.
