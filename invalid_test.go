@@ -46,7 +46,7 @@ func TestBadInput(t *testing.T) {
 		want    string
 	}{
 		{name: "empty name", cluster: "-", want: "the name is empty"},
-		{name: "long name", cluster: strings.Repeat("n", 257), want: "the name has 257 bytes, at most 256 are allowed"},
+		{name: "long name", cluster: strings.Repeat("n", 257), want: `n…"): invalid argument: the name has 257 bytes, at most 256 are allowed`},
 		{name: "name not UTF-8", cluster: "\xff", want: "the name is not UTF-8"},
 		{name: "negative port", port: -1, want: "port -1 is not"},
 		{name: "large port", port: 65536, want: "port 65536 is not"},

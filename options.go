@@ -300,6 +300,9 @@ func WithNetwork(n Network) Option { return func(o *options) { o.network = n } }
 func resolve(op, name string, port int, opts []Option) (options, int, error) {
 	o, port, err := resolveOptions(port, opts)
 	if err = cmp.Or(checkName(name), err); err != nil {
+		if len(name) > maxName {
+			name = name[:64] + "…"
+		}
 		return o, 0, &Error{Code: errs.Invalid, Op: op, Name: name, Cause: err}
 	}
 	return o, port, nil
