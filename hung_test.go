@@ -106,8 +106,8 @@ func TestCallGivenUpWhileTheLeaderHangs(t *testing.T) {
 			func(ctx context.Context) error { return b.Publish(ctx, "k", []byte("x")) },
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-			defer cancel()
 			err := call(ctx)
+			cancel()
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorContains(t, err, fmt.Sprintf("while waiting: the leader, pid %d at %s, was heard last ", os.Getpid(), portAddress))
 		}
