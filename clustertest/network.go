@@ -13,6 +13,7 @@ import (
 	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/internal/mempipe"
 	"github.com/clusterclient/clusterclient/internal/peercred"
+	"github.com/clusterclient/clusterclient/internal/rawio"
 )
 
 // firstEphemeral is the first port given to a listener on port 0.
@@ -261,6 +262,16 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	c.h.wait()
 	return c.Conn.Write(p)
+}
+
+// WriteNow writes as much of p as the network takes, and nothing while the
+// process is stopped.
+func (c *conn) WriteNow(p []byte) int {
+	w, ok := c.Conn.(rawio.NowWriter)
+	if !ok || c.h.isFrozen() {
+		return 0
+	}
+	return w.WriteNow(p)
 }
 
 func (c *conn) Close() error {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient/codec"
 	"github.com/clusterclient/clusterclient/internal/bubble"
+	"github.com/clusterclient/clusterclient/internal/mempipe"
 	"github.com/clusterclient/clusterclient/internal/wire"
 	"github.com/clusterclient/clusterclient/leader"
 	clusterclientv1 "github.com/clusterclient/clusterclient/proto/clusterclient/v1"
@@ -94,4 +96,68 @@ func TestLeaderLooksBeforeEveryBatch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A service has a method that is quick, and does what a test wants.
+type service struct {
+	reporter
+	act func()
+}
+
+func (s *service) RegisterMethods(r *leader.Registry) {
+	leader.Handle(r, "act", func(context.Context, []byte) ([]byte, error) {
+		s.act()
+		return nil, nil
+	}, leader.Quick())
+}
+
+// TestLeaderLooksBeforeItAnswersAtOnce has somebody else lead while a handler
+// runs whose reply the goroutine that ran it sends itself.
+func TestLeaderLooksBeforeItAnswersAtOnce(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var superseded atomic.Bool
+		up := &service{act: func() {}}
+		l := newLeader(t, leader.Config{Lanes: true, MayAct: func() error {
+			if superseded.Load() {
+				return errors.New("somebody else leads")
+			}
+			return nil
+		}}, up)
+		here, there := wire.Pipe(t.Context())
+		served := make(chan error, 1)
+		go func() {
+			served <- l.Serve(there, &clusterclientv1.Hello{Peer: &clusterclientv1.Peer{Instance: []byte("follower")}}, leader.Origin{UID: 7})
+			there.Close()
+		}()
+		var first clusterclientv1.SessionResponse
+		require.NoError(t, here.RecvMsg(&first))
+		lanes := mempipe.Listen(mempipe.Addr("lanes"))
+		defer lanes.Close()
+		own, err := lanes.Dial(t.Context())
+		require.NoError(t, err)
+		other, err := lanes.Accept()
+		require.NoError(t, err)
+		stream := wire.NewMoving(here)
+		require.True(t, stream.Await(own))
+		require.True(t, l.Lane(first.GetFrames()[0].GetWelcome().GetSession(), 7, other))
+
+		w, r := wire.NewRequestWriter(stream, nil), wire.NewReceiver(stream)
+		go func() { _ = w.Run(t.Context()) }()
+		call := func(id uint64) (answered bool) {
+			w.SendCall(&wire.Call{ID: id, Method: "act", Codec: codec.Bytes.Name()}, new(atomic.Bool))
+			for !answered && r.Receive() == nil {
+				for more := true; more; {
+					var err error
+					more, err = r.Response(func(reply *wire.Reply) { answered = reply.ID == id }, func(*clusterclientv1.ResponseFrame) {})
+					require.NoError(t, err)
+				}
+			}
+			return answered
+		}
+		require.True(t, call(1), "over the stream")
+		require.True(t, call(2), "over the lane")
+		up.act = func() { superseded.Store(true) }
+		require.False(t, call(3), "when somebody else led")
+		require.ErrorContains(t, <-served, "somebody else leads")
+	})
 }

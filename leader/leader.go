@@ -203,15 +203,18 @@ func (l *Leader) mayAct() error {
 // A fence lets nothing out to other processes once somebody else may be leading.
 // What the leader's own process gets was reported before.
 type fence struct {
-	wire.Stream
+	*wire.Moving
 	l *Leader
 }
+
+// Prompt reports whether SendNow, which asks nobody, may be called.
+func (f *fence) Prompt() bool { return f.l.mayAct() == nil && f.Moving.Prompt() }
 
 func (f *fence) SendMsg(m any) error {
 	if err := f.l.mayAct(); err != nil {
 		return err
 	}
-	return f.Stream.SendMsg(m)
+	return f.Moving.SendMsg(m)
 }
 
 func (l *Leader) allSessions() []*session {

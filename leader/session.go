@@ -39,7 +39,7 @@ type session struct {
 	succeeds  bool      // understands that it is to succeed
 	witness   bool      // confirms records
 	shard     int       // of the leader's tallies
-	pulled    time.Time // when the writer pulled last; the writer's own
+	pulled    time.Time // when the writer pulled last; of whoever sends
 	conflated atomic.Uint64
 	told      wire.Checksum // of what the follower should have
 	wishes    atomic.Uint64 // for keys, that were taken

@@ -59,6 +59,7 @@ type shift struct {
 	spare    []call        // empty
 	last     *method       // that was called
 	runs     uint          // of handlers
+	ran      int           // of those, in this batch
 	now      time.Time     // when one was last timed; zero if none was in this batch
 	spent    time.Duration // in handlers, about, since the writer was woken
 }
@@ -205,7 +206,12 @@ func (sh *shift) rest() {
 	sh.admitted, sh.now = false, time.Time{}
 	sh.s.l.finish(nil)
 	sh.s.here.call.Store(nil)
-	sh.s.w.Wake()
+	if alone := sh.ran == 1; alone {
+		sh.s.w.SendNow()
+	} else {
+		sh.s.w.Wake()
+	}
+	sh.ran = 0
 }
 
 // take runs a call, or has it run.
@@ -248,6 +254,7 @@ func (sh *shift) run(c *call) {
 	s := sh.s
 	timed := sh.runs%sampleEvery == 0
 	sh.runs++
+	sh.ran++
 	if timed || sh.now.IsZero() {
 		sh.now = time.Now()
 	}

@@ -117,6 +117,16 @@ func (c *Conn) alertLocked(err error) {
 	}
 }
 
+// WriteNow writes what there is room for, see [rawio.NowWriter].
+func (c *Conn) WriteNow(p []byte) int { return writeNow(c.Conn, p) }
+
+func writeNow(conn net.Conn, p []byte) int {
+	if w, ok := conn.(rawio.NowWriter); ok {
+		return w.WriteNow(p)
+	}
+	return 0
+}
+
 // Close closes the connection. If the other end has said nothing yet, that may
 // be because this one was told off while it wrote: then what there is to be
 // read is read first.

@@ -22,6 +22,9 @@ type Lane struct {
 	Session [sessionSize]byte
 }
 
+// WriteNow writes what there is room for, see [rawio.NowWriter].
+func (l *Lane) WriteNow(p []byte) int { return writeNow(l.Conn, p) }
+
 // OpenLane makes a connection that was dialled a lane of session.
 func OpenLane(conn net.Conn, session []byte) error {
 	if len(session) != sessionSize {

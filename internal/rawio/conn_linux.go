@@ -28,6 +28,7 @@ func Wrap(conn net.Conn) net.Conn {
 	c.in = transfer{number: syscall.SYS_READ, wait: raw.Read}
 	c.out = transfer{number: syscall.SYS_WRITE, wait: raw.Write}
 	c.in.try, c.out.try = c.in.call, c.out.call
+	c.out.once = func(fd uintptr) bool { c.out.call(fd); return true }
 	return c
 }
 
@@ -69,6 +70,16 @@ func (c *rawConn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// WriteNow writes what the socket has room for. It writes nothing while a Write
+// waits.
+func (c *rawConn) WriteNow(p []byte) int {
+	if len(p) == 0 || !c.out.mu.TryLock() {
+		return 0
+	}
+	defer c.out.mu.Unlock()
+	return c.out.doNowLocked(p)
+}
+
 // explain returns err as package net words it.
 func (c *rawConn) explain(op string, err error) error {
 	if e, ok := errors.AsType[*net.OpError](err); ok {
@@ -85,6 +96,7 @@ type transfer struct {
 	number uintptr                               // of the system call
 	wait   func(try func(fd uintptr) bool) error // tries again when the socket is ready
 	try    func(fd uintptr) bool                 // call, made into a function once
+	once   func(fd uintptr) bool                 // the same, and never again
 
 	mu  sync.Mutex // held while one Read or Write lasts; guards what follows
 	p   []byte
@@ -101,6 +113,14 @@ func (t *transfer) doLocked(p []byte) (int, error) {
 		err = t.err
 	}
 	return t.n, err
+}
+
+// doNowLocked makes the system call once with p, ready or not.
+func (t *transfer) doNowLocked(p []byte) int {
+	t.p, t.n, t.err = p, 0, nil
+	_ = t.wait(t.once)
+	t.p = nil
+	return t.n
 }
 
 // call makes the system call. It is false when the socket is not ready.

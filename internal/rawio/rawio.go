@@ -9,3 +9,10 @@
 // socket that does not block takes microseconds; there is nothing to make
 // ready for.
 package rawio
+
+// A NowWriter is a connection that can be written to without waiting.
+type NowWriter interface {
+	// WriteNow writes as much of p as there is room for. Why there is none is
+	// left for the next Write to find.
+	WriteNow(p []byte) (n int)
+}

@@ -79,7 +79,11 @@ func (w *Writer) SendCall(c *Call, handed *atomic.Bool) {
 	b.handed = append(b.handed, handed)
 	full := b.Full()
 	w.mu.Unlock()
-	if full || w.coming.Load() == 0 {
+	switch {
+	case !full && w.coming.Load() > 0: // the last of those has it sent
+	case w.crowd.Load() <= 1:
+		w.SendNow()
+	default:
 		w.Wake()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net"
 
 	"google.golang.org/grpc/mem"
+
+	"github.com/clusterclient/clusterclient/internal/rawio"
 )
 
 // A lane carries batches over a connection of its own. In each direction its
@@ -26,6 +28,14 @@ func (l *lane) send(b *Batch) error {
 	_, err := l.conn.Write(*b.buf)
 	b.release()
 	return err
+}
+
+// sendNow returns how much of data the system has taken, without waiting.
+func (l *lane) sendNow(data []byte) int {
+	if w, ok := l.conn.(rawio.NowWriter); ok {
+		return w.WriteNow(data)
+	}
+	return 0
 }
 
 // errMoves is what receive returns when the other end has moved on.

@@ -94,6 +94,13 @@ func (m *Moving) SendMsg(msg any) error {
 	return m.sendOver(msg.(*Batch))
 }
 
+// Prompt reports whether SendNow may take anything.
+func (m *Moving) Prompt() bool { return m.out != nil }
+
+// SendNow returns how much of data has been sent over the lane, without waiting.
+// What is left is to be sent before all else.
+func (m *Moving) SendNow(data []byte) int { return m.out.sendNow(data) }
+
 // sendOver sends b over the lane. Whoever receives finds out how the stream ends
 // whose lane has, and is given the time to.
 func (m *Moving) sendOver(b *Batch) error {

@@ -1,17 +1,12 @@
 package wire
 
 import (
-	"context"
-	"errors"
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/clusterclient/clusterclient/internal/large"
 )
 
 // A Writer sends frames on one stream. Frames that are ready together share a
@@ -25,12 +20,14 @@ import (
 // slow receiver gets the newest state and costs no memory.
 type Writer struct {
 	stream     Stream
+	prompt     prompt // the same; nil if it is none
 	chunkField protowire.Number
 	pull       func(*Batch)
 	bell       chan struct{} // one slot: something may be due
 	room       chan struct{} // one slot: there may be room again
 	crowd      atomic.Int64  // requests under way, see Expect
 	coming     atomic.Int64  // see ExpectCaller
+	turn       sync.Mutex    // of whoever sends; taken before mu
 
 	mu         sync.Mutex    // guards what follows
 	queue      []*Batch      // filled in order; the last one takes more frames
@@ -66,10 +63,19 @@ func NewResponseWriter(s Stream, pull func(*Batch)) *Writer {
 }
 
 func newWriter(s Stream, chunkField protowire.Number, pull func(*Batch)) *Writer {
-	return &Writer{
+	w := &Writer{
 		stream: s, chunkField: chunkField, pull: pull, bell: make(chan struct{}, 1), room: make(chan struct{}, 1),
 		credit: math.MaxInt,
 	}
+	w.prompt, _ = s.(prompt)
+	return w
+}
+
+// A prompt stream can tell how much it takes without waiting. Its methods are
+// called by whoever may call SendMsg.
+type prompt interface {
+	Prompt() bool            // whether it may take anything
+	SendNow(data []byte) int // how much of data it has taken; what is left has to be sent next
 }
 
 // Send queues frame. handed, if not nil, is set just before the frame, or the
@@ -169,88 +175,6 @@ func (w *Writer) Finish() {
 	w.credit = math.MaxInt
 	w.mu.Unlock()
 	w.Wake()
-}
-
-// Run sends until the stream fails, ctx ends or [Writer.Finish] was called and
-// nothing is left. It is called once.
-func (w *Writer) Run(ctx context.Context) error {
-	var others large.Courtesy
-	for {
-		if w.crowd.Load() > 1 {
-			runtime.Gosched()
-		}
-		b, done, finished := w.next()
-		if b.empty() {
-			b.release()
-			w.recycle(b)
-			if finished {
-				return nil
-			}
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-w.bell:
-			}
-			continue
-		}
-		b.markHanded()
-		if err := w.stream.SendMsg(b); err != nil {
-			return errors.Join(err, context.Cause(ctx))
-		}
-		if done != nil {
-			done()
-		}
-		if len(b.piece) > 0 {
-			others.Yield()
-		}
-		w.recycle(b)
-	}
-}
-
-// recycle takes back a batch that was sent, or was empty.
-func (w *Writer) recycle(b *Batch) {
-	clear(b.handed)
-	b.handed, b.piece = b.handed[:0], nil
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.free = b
-}
-
-// batchLocked returns an empty batch.
-func (w *Writer) batchLocked() *Batch {
-	b := w.free
-	if b == nil {
-		b = new(Batch)
-	}
-	w.free = nil
-	b.buf = buffers.Get(batchSize)
-	return b
-}
-
-// next returns the batch to send now, empty when nothing is due, and what to
-// call when it was sent.
-func (w *Writer) next() (b *Batch, done func(), finished bool) {
-	w.mu.Lock()
-	if len(w.queue) > 0 {
-		b = w.queue[0]
-		w.queue[0] = nil
-		w.queue = w.queue[1:]
-		w.sentLocked()
-	} else {
-		b = w.batchLocked()
-	}
-	finishing := w.finishing
-	w.mu.Unlock()
-
-	if w.pull != nil && !finishing {
-		w.pull(b)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.large) > 0 && w.credit > 0 {
-		done = w.addChunkLocked(b)
-	}
-	return b, done, finishing && len(w.queue) == 0 && len(w.large) == 0
 }
 
 // addChunkLocked appends the next piece of the large frame whose turn it is.
