@@ -377,7 +377,8 @@ func TestRegistrationsOfOneAreNotWithdrawnAllAtOnce(t *testing.T) {
 		cluster.Start(wayward{deregister: func() {
 			n := now.Add(1)
 			defer now.Add(-1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			for m := most.Load(); n > m; m = most.Load() {
+				most.CompareAndSwap(m, n)
 			}
 			if calls.Add(1) == 1 {
 				time.Sleep(longEnough)

@@ -14,9 +14,9 @@ const withdrawers = 32
 // withdrawals is what is to be withdrawn since its process is gone. One that
 // fails makes room for others until it is tried again.
 //
-//	        due ──▶ running ──▶ done
-//	         ▲         │ it fails
-//	         └─ again ◀┘
+//	due ──▶ running ──▶ done
+//	 ▲         │ it fails
+//	 └─ again ◀┘
 type withdrawals struct {
 	due     []*withdrawal
 	again   map[*withdrawal]*time.Timer
