@@ -2,7 +2,6 @@ package clusterclient
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -63,7 +62,7 @@ func (s *server) node(ctx context.Context, req *clusterclientv1.InspectRequest) 
 func (s *server) inspectOwn() (inspect.Name, *leader.Leader) {
 	state, _ := s.getState()
 	own := inspect.Name{
-		Name: s.c.name, State: inspect.Opening, Identity: hex.EncodeToString(s.c.opts.identity),
+		Name: s.c.name, State: inspect.Opening, Identity: leader.Shown(s.c.opts.identity),
 		Term: s.term(), Leader: leader.PeerInfo(s.c.self()),
 	}
 	switch {
@@ -125,7 +124,7 @@ func (d *directory) inspect() []inspect.Name {
 	var names []inspect.Name
 	for name, e := range d.entries {
 		n := inspect.Name{
-			Name: name, State: inspect.Granted, Identity: hex.EncodeToString(e.identity),
+			Name: name, State: inspect.Granted, Identity: leader.Shown(e.identity),
 			Term: e.term, Leader: leader.PeerInfo(e.leader), Reason: "about to be led",
 		}
 		if e.led {

@@ -41,7 +41,7 @@ type Name struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`
 	Reason   string `json:"reason,omitempty"`   // of a state other than led
-	Identity string `json:"identity,omitempty"` // fingerprint, in hex; empty when the name is all there is
+	Identity string `json:"identity,omitempty"` // fingerprint, in hex, or the SHA-256 of one of more than 64 bytes; empty when the name is all there is
 	Term     uint64 `json:"term"`
 	Leader   Peer   `json:"leader"`
 

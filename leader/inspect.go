@@ -2,8 +2,10 @@ package leader
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/clusterclient/clusterclient/inspect"
@@ -79,12 +81,36 @@ func (l *Leader) allKeys() []*key {
 	return all
 }
 
+// What a report has of one that says more of itself: a hello may have 64 KiB, and
+// there are thousands.
+const (
+	mostShown      = 256 // bytes of a text
+	mostShownBytes = 64  // of what is shown in hex
+)
+
 // PeerInfo returns p as it is shown.
 func PeerInfo(p *clusterclientv1.Peer) inspect.Peer {
 	return inspect.Peer{
-		PID: int(p.GetPid()), Instance: hex.EncodeToString(p.GetInstance()), Address: p.GetAddress(),
-		Program: p.GetProgram(), Build: p.GetBuild(),
+		PID: int(p.GetPid()), Instance: Shown(p.GetInstance()), Address: shownText(p.GetAddress()),
+		Program: shownText(p.GetProgram()), Build: shownText(p.GetBuild()),
 	}
+}
+
+// Shown returns what tells one instance or identity from another as it is shown:
+// in hex, or, of more than 64 bytes, as the SHA-256 of them.
+func Shown(b []byte) string {
+	if len(b) > mostShownBytes {
+		sum := sha256.Sum256(b)
+		b = sum[:]
+	}
+	return hex.EncodeToString(b)
+}
+
+func shownText(text string) string {
+	if len(text) > mostShown {
+		return strings.ToValidUTF8(text[:mostShown], "") + "…"
+	}
+	return text
 }
 
 // own reports whether this is the session of the leader's own client.
