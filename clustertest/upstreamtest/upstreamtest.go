@@ -14,10 +14,12 @@
 // [Directory] or [Expirer].
 //
 // The suite watches as the leader does: one Watch at a time for a key, called
-// again when it returns; or, of a [leader.Starter], by StartWatch. In every check it also verifies that what is reported
-// is a subsequence of what was written, beginning no earlier than what was
-// there when Watch was called; that sink is never called from two goroutines
-// at once nor after Watch returned; and that a version stands for one value.
+// again when it returns; or, of a [leader.Starter], by StartWatch. In every check
+// it also verifies that what is reported is a subsequence of what was written,
+// beginning no earlier than what was there when Watch was called; that sink is
+// never called from two goroutines at once nor after Watch returned; that Watch
+// does not return before its context ends, unless the check has stopped or
+// compacted the upstream; and that a version stands for one value.
 package upstreamtest
 
 import (
