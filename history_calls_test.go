@@ -115,7 +115,7 @@ func (h *callHistory) run() {
 	defer h.mu.Unlock()
 	ends := make(map[string]int)
 	for _, c := range h.calls {
-		c.over = c.over || h.stood(c.node, c.began, c.ended)
+		c.over = c.over || h.stops.hit(c.node, c.began, c.ended)
 		require.NoError(h.t, c.broken(h.rough), "%v", c)
 		ends[c.outcome()]++
 	}

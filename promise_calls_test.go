@@ -106,9 +106,10 @@ const leavingTakes = 4 * time.Second
 // too late to say so.
 func (c *madeCall) waitsAt(t time.Time) bool { return !t.Before(c.began) && t.Before(c.deadline()) }
 
-// lets reports whether a run goes on for no longer than the caller waits.
+// lets reports whether a run goes on for no longer than the caller waits. One that
+// was closed may have told the leader a moment later.
 func (c *madeCall) lets(run *handlerRun, rough []time.Time) bool {
-	return !run.ended.IsZero() && (c.oneway || !run.ended.After(c.ended) || !c.undisturbed(rough))
+	return !run.ended.IsZero() && (c.oneway || c.over || !run.ended.After(c.ended) || !c.undisturbed(rough))
 }
 
 // broken returns what is wrong with how the call ended: the answer is that of

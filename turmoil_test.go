@@ -67,7 +67,8 @@ type turmoil struct {
 	nodes   []*clustertest.Node // that were not ended
 	stays   int                 // how many of those, the first ones, only follow
 	stopped *clustertest.Node   // nil when none is
-	stops   []stop
+	stops   stoppages
+	stalls  stoppages  // of the first node
 	slow    *stallable // network of the first node
 	stalled bool
 	rough   []time.Time // when something happened that is not gentle, or was undone
@@ -127,25 +128,31 @@ func (m *turmoil) fail(n int, leader, other *clustertest.Node) {
 	}
 }
 
-// A stop is when a process was stopped.
+// A stop is when a process was stopped, or its network stalled.
 type stop struct {
 	node     *clustertest.Node
 	from, to time.Time // to is zero while it is
 }
 
-func (m *turmoil) freeze(n *clustertest.Node) {
-	m.isRough()
-	m.stops = append(m.stops, stop{node: n, from: time.Now()})
-	m.stopped = n
-	n.Freeze()
-}
+// stoppages are those of one kind.
+type stoppages []stop
 
-// stood reports whether the node was stopped between two times. What goes on
-// within such a process, a real one would not do.
-func (m *turmoil) stood(n *clustertest.Node, from, to time.Time) bool {
-	return slices.ContainsFunc(m.stops, func(s stop) bool {
+func (s *stoppages) begin(n *clustertest.Node) { *s = append(*s, stop{node: n, from: time.Now()}) }
+
+func (s stoppages) end() { s[len(s)-1].to = time.Now() }
+
+// hit reports whether the node had one between two times.
+func (s stoppages) hit(n *clustertest.Node, from, to time.Time) bool {
+	return slices.ContainsFunc(s, func(s stop) bool {
 		return s.node == n && !s.from.After(to) && (s.to.IsZero() || !s.to.Before(from))
 	})
+}
+
+func (m *turmoil) freeze(n *clustertest.Node) {
+	m.isRough()
+	m.stops.begin(n)
+	m.stopped = n
+	n.Freeze()
 }
 
 func (m *turmoil) isRough() { m.rough = append(m.rough, time.Now()) }
@@ -229,7 +236,7 @@ func (m *turmoil) join() {
 func (m *turmoil) thaw() {
 	if m.stopped != nil {
 		m.isRough()
-		m.stops[len(m.stops)-1].to = time.Now()
+		m.stops.end()
 		m.stopped.Thaw()
 		m.stopped = nil
 	}
@@ -241,8 +248,10 @@ func (m *turmoil) stall(stalled bool) {
 	}
 	switch {
 	case stalled && !m.stalled:
+		m.stalls.begin(m.nodes[0])
 		m.slow.stall()
 	case !stalled && m.stalled:
+		m.stalls.end()
 		m.slow.release()
 	}
 	m.stalled = stalled
