@@ -54,21 +54,31 @@ func (c *call) answer(r *wire.Reply) {
 
 // enter counts c as running, or says why it must not be started.
 func (s *session) enter(c *call) (refusal *wire.Reply) {
-	s.mu.Lock()
-	full := len(s.calls) >= s.l.cfg.Limits.Calls
-	if !full {
-		s.calls[c.in.ID] = c
-	}
-	s.mu.Unlock()
-	if full {
-		return s.overLimit("pid %d has %d calls under way already, and no more are allowed by Limits.Calls of the leader", s.peer.PID, s.l.cfg.Limits.Calls)
-	}
-	if s.l.begin(c) {
+	switch begun, full := s.begin(c); {
+	case begun:
 		s.w.Expect(1)
 		return nil
+	case full:
+		return s.overLimit("pid %d has %d calls under way already, and no more are allowed by Limits.Calls of the leader", s.peer.PID, s.l.cfg.Limits.Calls)
 	}
-	s.forget(c)
 	return &wire.Reply{NotStarted: true}
+}
+
+// begin counts c as running and makes it one of the session's at once: whoever
+// ends what runs must not find what is not counted.
+func (s *session) begin(c *call) (begun, full bool) {
+	if s.l.mayAct() != nil {
+		return false, false
+	}
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if full = len(s.calls) >= s.l.cfg.Limits.Calls; full || !s.l.beginLocked(c) {
+		return false, full
+	}
+	s.calls[c.in.ID] = c
+	return true, false
 }
 
 func (s *session) leave(c *call) {

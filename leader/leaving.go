@@ -43,6 +43,10 @@ func (l *Leader) begin(c *call) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.beginLocked(c)
+}
+
+func (l *Leader) beginLocked(c *call) bool {
 	if l.leaving || l.up == nil {
 		return false
 	}
