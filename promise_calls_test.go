@@ -91,12 +91,15 @@ func (c *madeCall) outcome() string {
 	return status.Code(c.err).String()
 }
 
-// undisturbed reports whether all was gentle about then.
-func (c *madeCall) undisturbed(rough []time.Time) bool {
+// undisturbed reports whether all was gentle from one time to another, and for a
+// while before and after.
+func undisturbed(rough []time.Time, from, to time.Time) bool {
 	return !slices.ContainsFunc(rough, func(at time.Time) bool {
-		return at.After(c.began.Add(-longEnough)) && at.Before(c.ended.Add(longEnough))
+		return at.After(from.Add(-longEnough)) && at.Before(to.Add(longEnough))
 	})
 }
+
+func (c *madeCall) undisturbed(rough []time.Time) bool { return undisturbed(rough, c.began, c.ended) }
 
 // leavingTakes is less than what a leader that leaves gives the calls that are
 // under way.
