@@ -119,15 +119,21 @@ func TestRoadLeftByTheDead(t *testing.T) {
 	require.Len(t, sockets(t, dir), 1, "a socket of somebody else")
 
 	leave(filepath.Join(dir, "elsewhere.sock"), time.Hour)
+	leave(filepath.Join(dir, fmt.Sprintf(".%d-%s", os.Getpid(), filepath.Base(ours))), 0) // killed while it made one, with this pid
 	living, err := net.Listen("unix", filepath.Join(dir, "living.sock"))
 	require.NoError(t, err)
 	defer func() { _ = living.Close() }()
+	file := filepath.Join(dir, "no-socket")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	old := time.Now().Add(-time.Hour)
-	require.NoError(t, os.Chtimes(filepath.Join(dir, "living.sock"), old, old))
+	for _, path := range []string{living.Addr().String(), file} {
+		require.NoError(t, os.Chtimes(path, old, old))
+	}
 	leads = realClient(t, port, up, clusterclient.WithRuntimeDir(dir))
 	require.Equal(t, []string{ours, filepath.Join(dir, "living.sock")}, sockets(t, dir))
 	require.NoError(t, leads.Close())
 	require.Equal(t, []string{filepath.Join(dir, "living.sock")}, sockets(t, dir))
+	require.FileExists(t, file)
 }
 
 // Leases do not stay for good of ports that nobody uses any more.
@@ -200,10 +206,14 @@ func TestRoadImpossible(t *testing.T) {
 	require.Equal(t, leads.Status().SocketTrouble, name.Leadership.SocketTrouble)
 
 	require.NoError(t, os.RemoveAll(inTheWay)) // the next leader has one again, although it is handed the port alone
-	require.NoError(t, leads.Close())
-	mustBecome(t, follows, clusterclient.RoleLeader)
+	require.NoError(t, leads.Resign(t.Context()))
+	require.Equal(t, clusterclient.RoleLeader, follows.Role())
 	require.Len(t, sockets(t, dir), 1)
 	require.Empty(t, follows.Status().SocketTrouble)
+	require.NoError(t, follows.Resign(t.Context()))
+	require.Equal(t, clusterclient.RoleLeader, leads.Role())
+	require.Len(t, sockets(t, dir), 1)
+	require.Empty(t, leads.Status().SocketTrouble, "what was in the way in its first term")
 }
 
 func TestProcessRoadTakeover(t *testing.T) {
