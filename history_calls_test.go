@@ -19,7 +19,7 @@ import (
 // The promise to a caller, over random histories of calls and of the cluster:
 // see madeCall.broken.
 func TestCallHistories(t *testing.T) {
-	eachHistory(t, 2, func(m *turmoil) {
+	eachHistory(t, 2, 1, func(m *turmoil) {
 		m.gentle = m.r.IntN(3) == 0
 		h := &callHistory{turmoil: m, over: make(map[*clustertest.Node]bool)}
 		m.up.Methods = h.register

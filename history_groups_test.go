@@ -16,7 +16,7 @@ import (
 // The promise to a queue group, over random histories of the upstream, of the
 // members and of the cluster: see handedOut.broken.
 func TestQueueGroupHistories(t *testing.T) {
-	eachHistory(t, 2, func(m *turmoil) {
+	eachHistory(t, 2, 1, func(m *turmoil) {
 		h := &groupHistory{turmoil: m, out: handedOut{updates: make([]update, 1), newest: make(map[*groupMember]int)}}
 		switch m.r.IntN(3) {
 		case 0:

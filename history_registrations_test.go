@@ -17,7 +17,7 @@ var errNotNow = errors.New("not now")
 // The promise to a registrant, over random histories of registrations, of the
 // upstream and of the cluster: see announced.
 func TestRegistrationHistories(t *testing.T) {
-	eachHistory(t, 2, func(m *turmoil) {
+	eachHistory(t, 2, 1, func(m *turmoil) {
 		h := &registrationHistory{turmoil: m, byKey: make(map[string]*announced)}
 		switch m.r.IntN(3) {
 		case 0:

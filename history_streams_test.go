@@ -22,7 +22,7 @@ import (
 // The promise to a reader of streams, over random histories of those and of the
 // cluster: see readStream.broken.
 func TestStreamHistories(t *testing.T) {
-	eachHistory(t, 2, func(m *turmoil) {
+	eachHistory(t, 2, 1, func(m *turmoil) {
 		m.gentle = m.r.IntN(2) == 0
 		h := &streamHistory{turmoil: m, over: make(map[*clustertest.Node]bool)}
 		m.up.Methods = func(r *leader.Registry) { testprotov1.RegisterEchoServiceServer(r, counting{pause: streamPause}) }

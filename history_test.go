@@ -23,7 +23,7 @@ import (
 // strictly grow, no value twice in a row, and ends with the upstream's value.
 // Nothing is told again, as if it had been lost.
 func TestDelivery(t *testing.T) {
-	eachHistory(t, 30, func(m *turmoil) { newHistory(m).run() })
+	eachHistory(t, 30, 0, func(m *turmoil) { newHistory(m).run() })
 }
 
 // A history is what subscriptions in a cluster are told.

@@ -1,6 +1,7 @@
 package clusterclient_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"math/rand/v2"
@@ -18,20 +19,20 @@ import (
 
 var (
 	historySteps = flag.Int("steps", 0, "of each test of histories, over all of them; 0 for a few")
-	historySeed  = flag.Uint64("seed", 0, "of the first history of each test; 0 for a random one")
+	historySeed  = flag.Uint64("seed", 0, "of the first history of each test; 0 for a random one, or the same few each time")
 )
 
 // stepsEach is how long one history is.
 const stepsEach = 2000
 
-// eachHistory runs histories, so many unless a flag says otherwise. All that one
-// does follows from its seed; how goroutines take turns in it does not.
-func eachHistory(t *testing.T, histories int, run func(*turmoil)) {
-	seed := *historySeed
-	if seed == 0 {
-		seed = rand.Uint64()>>1 + 1
-	}
+// eachHistory runs histories, so many and from the seed first on, 0 for a random
+// one, unless a flag says otherwise. All that one does follows from its seed; how
+// goroutines take turns in it does not.
+func eachHistory(t *testing.T, histories int, first uint64, run func(*turmoil)) {
+	random := rand.Uint64()>>1 + 1
+	seed := cmp.Or(*historySeed, first, random)
 	if *historySteps > 0 {
+		seed = cmp.Or(*historySeed, random)
 		histories = max(1, *historySteps/stepsEach)
 	}
 	of := t.Name()
