@@ -99,6 +99,10 @@ func (w *waitlist) add(a *attempt, deadline time.Time) (id uint64, ok bool) {
 func (w *waitlist) take(id uint64) *attempt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.takeLocked(id)
+}
+
+func (w *waitlist) takeLocked(id uint64) *attempt {
 	slot := id & (1<<slotBits - 1)
 	if slot >= uint64(len(w.slots)) || w.slots[slot] == nil || w.slots[slot].id != id {
 		return nil
@@ -111,6 +115,17 @@ func (w *waitlist) take(id uint64) *attempt {
 		a.timer = nil
 	}
 	return a
+}
+
+// takeAll appends the attempts that replies are for, and a nil for each that is
+// for none.
+func (w *waitlist) takeAll(replies []wire.Reply, to []*attempt) []*attempt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range replies {
+		to = append(to, w.takeLocked(replies[i].ID))
+	}
+	return to
 }
 
 // armLocked gives up on a when its deadline comes.

@@ -120,7 +120,9 @@ func (l *link) receive() error {
 	r := wire.NewReceiver(l.stream)
 	defer r.Close()
 	r.Values(l.takeValue)
-	reply, other := l.takeReply, l.handle // one of each, not for each frame
+	r.Replies(l.takeReply)
+	var came replies
+	reply, other := came.add, l.handle // one of each, not for each frame
 	for {
 		if err := r.Receive(); err != nil {
 			return err
@@ -129,9 +131,11 @@ func (l *link) receive() error {
 		for more := true; more; {
 			var err error
 			if more, err = r.Response(reply, other); err != nil {
+				l.takeReplies(&came)
 				return err
 			}
 		}
+		l.takeReplies(&came)
 		r.TellTaken(l.w)
 	}
 }

@@ -188,16 +188,6 @@ func (l *link) send(id uint64, deadline time.Time, q *request, a *attempt) {
 	a.handed.Store(l.direct(&call))
 }
 
-// takeReply gives a reply to the attempt that waits for it.
-func (l *link) takeReply(reply *wire.Reply) {
-	if a := l.waiting.take(reply.ID); a != nil {
-		reply.Keep()
-		a.reply = *reply
-		l.w.ExpectCaller()
-		a.done <- answered
-	}
-}
-
 // cancelCall tells the leader that nobody waits for the reply to id. What it
 // tells must not come before the request, which would then run unhindered.
 func (l *link) cancelCall(id uint64, a *attempt) {

@@ -88,11 +88,11 @@ func (w *Writer) SendCall(c *Call, handed *atomic.Bool) {
 	}
 }
 
-// ExpectCaller notes that a caller has been given its reply and is about to run,
-// which it says with [Writer.CallerCame]. Calls that are queued wait for it: those
+// ExpectCallers notes that n callers are given their replies and are about to run,
+// which each says with [Writer.CallerCame]. Calls that are queued wait for it: those
 // who are answered together so call together again, in one message. They wait for
 // nothing but the processor, and for no more than fill a message.
-func (w *Writer) ExpectCaller() { w.coming.Add(1) }
+func (w *Writer) ExpectCallers(n int) { w.coming.Add(int64(n)) }
 
 // CallerCame notes that a caller runs that was expected. The last one has sent
 // what waits.

@@ -81,7 +81,7 @@ func TestWriterWaitsForCallers(t *testing.T) {
 			synctest.Wait()
 		}
 		for range 3 {
-			w.ExpectCaller()
+			w.ExpectCallers(1)
 		}
 		w.CallerCame()
 		send("first", 1)
@@ -94,7 +94,7 @@ func TestWriterWaitsForCallers(t *testing.T) {
 		send("alone", 1)
 		require.Equal(t, []string{"alone"}, keysOf(t, r, <-g.batches))
 
-		w.ExpectCaller()
+		w.ExpectCallers(1)
 		send("large", batchSize)
 		require.Equal(t, []string{"large"}, keysOf(t, r, <-g.batches), "a full batch, whoever is expected")
 	})

@@ -45,6 +45,7 @@ type Receiver struct {
 	joiner    *joiner      // in place of assembler; see responseChunk
 	values    func(*Value) // see Values
 	calls     func(*Call)  // see Calls
+	replies   func(*Reply) // see Replies
 	failed    func(error)  // likewise
 	call      *Call        // used again for each, see Leave; nil before the first
 	reply     Reply

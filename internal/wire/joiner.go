@@ -53,6 +53,10 @@ type joining struct {
 // not decode failed is told at once.
 func (r *Receiver) Calls(take func(*Call), failed func(error)) { r.calls, r.failed = take, failed }
 
+// Replies makes take get the replies that r receives in pieces, in a goroutine of
+// r's own, instead of the function for all others.
+func (r *Receiver) Replies(take func(*Reply)) { r.replies = take }
+
 // requestChunk takes a piece of a follower's frame.
 func (r *Receiver) requestChunk(c chunk, hold mem.Buffer, call func(*Call), other func(*clusterclientv1.RequestFrame)) error {
 	if r.calls == nil || r.alone {
@@ -82,6 +86,9 @@ func (r *Receiver) responseChunk(c chunk, hold mem.Buffer, reply func(*Reply), o
 	}
 	if r.joiner == nil {
 		inner := &Receiver{values: r.values, alone: true}
+		if r.replies != nil {
+			reply = r.replies
+		}
 		r.joiner = newJoiner(func(frame []byte) error { return inner.response(frame, nil, reply, other) }, func(error) {})
 	}
 	return r.joiner.add(c, hold)

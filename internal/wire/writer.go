@@ -26,7 +26,7 @@ type Writer struct {
 	bell       chan struct{} // one slot: something may be due
 	room       chan struct{} // one slot: there may be room again
 	crowd      atomic.Int64  // requests under way, see Expect
-	coming     atomic.Int64  // see ExpectCaller
+	coming     atomic.Int64  // see ExpectCallers
 	turn       sync.Mutex    // of whoever sends; taken before mu
 
 	mu         sync.Mutex    // guards what follows
