@@ -21,6 +21,7 @@ type Config struct {
 	Keys        int           // of each name
 	ChangeEvery time.Duration // values; 0 for never
 	CallPause   time.Duration // of each caller between calls, on average; 0 for no callers
+	BusyPause   time.Duration // the same in every fourth process, whose sessions get lanes; 0 for CallPause
 	Depose      time.Duration // after which a leader that hangs is replaced; 0 for the default
 	SlowReader  time.Duration // pause of the slow readers among the subscribers after each value
 	TellAfter   time.Duration // for which processes may keep what they see to themselves; 0 for no time

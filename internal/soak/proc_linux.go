@@ -204,7 +204,7 @@ func (c *cluster) live(p *proc) {
 			if c.cfg.CallPause == 0 {
 				break
 			}
-			ok = ok && p.must(processtest.Command{Op: "calls", Name: name, Tag: method + " " + name, Method: method, Pause: c.cfg.CallPause})
+			ok = ok && p.must(processtest.Command{Op: "calls", Name: name, Tag: method + " " + name, Method: method, Pause: c.callPause(p)})
 		}
 	}
 	if ok && c.cfg.Unlisted {
@@ -221,6 +221,14 @@ func (c *cluster) live(p *proc) {
 
 // createPatience is how long Create may wait.
 const createPatience = time.Minute
+
+// callPause makes some callers busy.
+func (c *cluster) callPause(p *proc) time.Duration {
+	if c.cfg.BusyPause > 0 && p.PID%4 == 0 {
+		return c.cfg.BusyPause
+	}
+	return c.cfg.CallPause
+}
 
 // readPause makes some subscribers slow.
 func (c *cluster) readPause(p *proc, i int) time.Duration {

@@ -35,7 +35,7 @@ func TestSoak(t *testing.T) {
 	}
 	cfg := Config{
 		Processes: *size, Names: 2, Keys: 6, Depose: *depose,
-		ChangeEvery: 10 * time.Millisecond, CallPause: 30 * time.Millisecond, SlowReader: 50 * time.Millisecond,
+		ChangeEvery: 10 * time.Millisecond, CallPause: 30 * time.Millisecond, BusyPause: 10 * time.Millisecond, SlowReader: 50 * time.Millisecond,
 	}
 	limits := Limits{Length: 4 * time.Second, Deposed: *depose}
 	t.Logf("seed %d, %d processes, %v", *seed, *size, *length)
