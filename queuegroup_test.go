@@ -264,6 +264,96 @@ func TestQueueGroupMemberOutlivesALeader(t *testing.T) {
 	}
 }
 
+// An update that came while nobody led is handed out, although the first member
+// at the next leader knows of none that was before it.
+func TestQueueGroupNewcomerIsFirstAtTheNextLeader(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first, c, network := cluster.Start(), cluster.Start(), newStallable(cluster)
+		b := cluster.Start(followerOnly, network.option())
+		l := newLedger()
+		go l.read(t, "b", mustSubscribe(t, b, "k", follower.QueueGroup("g")), time.Millisecond)
+		up.Set("k", "0")
+		time.Sleep(time.Second)
+		network.stall()
+		first.Kill()
+		up.Set("k", "1")
+		mustBecome(t, c, clusterclient.RoleLeader)
+		go l.read(t, "c", mustSubscribe(t, c, "k", follower.QueueGroup("g")), time.Millisecond)
+		time.Sleep(longEnough)
+		l.mustHold(t, 1, 1)
+		network.release()
+		time.Sleep(longEnough)
+		l.mustHold(t, 2, 1)
+	})
+}
+
+// What members hold when their leader closes stays with them, whichever of their
+// sessions ends first.
+func TestQueueGroupOutlivesTheOnlyLeader(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		first := cluster.Start()
+		l := newLedger()
+		var subs []*follower.Subscription
+		for range 4 {
+			subs = append(subs, mustSubscribe(t, cluster.Start(followerOnly), "k", follower.QueueGroup("g")))
+		}
+		for i := range 16 {
+			up.Set("k", fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		require.NoError(t, first.Close())
+		cluster.Start()
+		for i, sub := range subs {
+			go l.read(t, fmt.Sprint(i), sub, time.Second)
+		}
+		time.Sleep(longEnough)
+		l.mustHold(t, 16, 2)
+		delete(l.byValue, "15") // the newest: not to lose it, the next leader may hand it out again
+		l.mustHold(t, 15, 1)
+	})
+}
+
+// What a member has not begun with when its session is lost is handed out once,
+// although it gives it back and the leader has taken it back.
+func TestQueueGroupMemberLosesItsSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		a, network := cluster.Start(), newStallable(cluster)
+		mustSubscribe(t, a, "k") // what waits in the group stays
+		sub := mustSubscribe(t, cluster.Start(followerOnly, network.option()), "k", follower.QueueGroup("g"))
+		for i := range 5 {
+			up.Set("k", fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		network.stall()
+		time.Sleep(longEnough)
+		network.release()
+		time.Sleep(longEnough)
+		l := newLedger()
+		go l.read(t, "b", sub, time.Second)
+		time.Sleep(longEnough)
+		l.mustHold(t, 5, 1)
+	})
+}
+
+// The leader that was stopped, with nobody else to lead, may not have heard of
+// what was dealt with meanwhile. It gives nothing a third time.
+func TestQueueGroupLeaderIsStopped(t *testing.T) {
+	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
+		a, l := cluster.Start(), newLedger()
+		mustSubscribe(t, a, "k") // what waits in the group stays
+		go l.read(t, "b", mustSubscribe(t, cluster.Start(followerOnly), "k", follower.QueueGroup("g")), 100*time.Millisecond)
+		for i := range 20 {
+			up.Set("k", fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		a.Freeze()
+		time.Sleep(30 * time.Second)
+		a.Thaw()
+		time.Sleep(longEnough)
+		l.mustHold(t, 20, 2)
+	})
+}
+
 func TestQueueGroupJoinsWithinItsContext(t *testing.T) {
 	inBubble(t, func(t *testing.T, up *clustertest.Upstream, cluster *clustertest.Cluster) {
 		up.Hang(true)

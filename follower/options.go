@@ -33,6 +33,9 @@ type subscribeOptions struct {
 // An update counts as dealt with when its member asks for the next one, or
 // closes. It is handed to another member when its member dies before; after a
 // change of leader, unless it had begun with the update under the leader before.
+// Of a process that has lost its session for another reason than its end, as when
+// the leader was stopped and nobody else could lead, what it has dealt with may be
+// handed out again, if the leader had not heard of that.
 // What waits in the leader when the leader itself dies is lost, but for the newest
 // update; and one that was dealt with at that very moment may be handed out
 // again. 4096 updates wait in the leader at most, of 64 MiB together; the oldest

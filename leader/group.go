@@ -29,6 +29,7 @@ type group struct {
 	key     *key
 	name    string
 	started bool                  // the first update to hand out is known
+	unknown bool                  // whether the present value is an update, since no member knew of one before it
 	done    *clusterclientv1.Mark // newest update known to be finished
 	members []*member             // the next one in turn is the first
 	queue   []*task
@@ -93,6 +94,7 @@ func (k *key) setGroups(sb *sub, want []*clusterclientv1.GroupMember, id uint64)
 func (g *group) joinLocked(sb *sub, f *clusterclientv1.GroupMember) {
 	if done := f.GetDone(); done != nil && (g.done == nil || markRevision(done).Compare(markRevision(g.done)) > 0) {
 		g.done = done
+		g.started = g.started && !g.unknown
 	}
 	m := g.memberLocked(sb)
 	if m == nil || m.number != f.GetMember() {
@@ -118,12 +120,13 @@ func (g *group) memberLocked(sb *sub) *member {
 }
 
 // startLocked settles where the group begins: after the update it is known to
-// have finished, or else after the present value, which is no update.
+// have finished, or else after the present value, which is no update unless a
+// member comes, before there is another, that has finished an earlier one.
 func (g *group) startLocked() {
 	if g.started {
 		return
 	}
-	g.started = true
+	g.started, g.unknown = true, g.done == nil
 	if g.done != nil && !sameMark(g.done, g.key.markLocked()) {
 		g.addLocked()
 	}
@@ -142,6 +145,7 @@ func (g *group) reportedLocked(news bool) {
 
 // addLocked queues the key's present value.
 func (g *group) addLocked() {
+	g.unknown = false
 	t := &task{group: g, rev: g.key.rev, value: g.key.update}
 	for len(g.queue) > 0 && (len(g.queue) >= groupQueue || g.bytes+len(t.value.Data) > groupBytes) {
 		g.popLocked()

@@ -67,6 +67,15 @@ func (k *key) resume(sb *sub, known *clusterclientv1.Mark) {
 	sb.s.addDue(sb)
 }
 
+// leaveHeld leaves what sb's memberships hold with its follower.
+func (k *key) leaveHeld(sb *sub) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, g := range k.groups {
+		g.leaveHeldLocked(sb)
+	}
+}
+
 // leave ends sb's interest. The last one to leave starts the linger.
 func (k *key) leave(sb *sub) {
 	k.mu.Lock()

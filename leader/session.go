@@ -148,7 +148,11 @@ func (s *session) end(err error) {
 		}
 	}
 	s.l.outlive(s)
+	over := s.l.ctx.Err() != nil // the others are about to end, too
 	for _, sb := range subs {
+		if over {
+			sb.key.leaveHeld(sb)
+		}
 		sb.key.leave(sb)
 	}
 	s.l.dismiss(s, err)

@@ -15,7 +15,16 @@ func (g *group) takeBackLocked(m *member) {
 	m.holds = nil
 }
 
-// takeReturned takes back what the leader before has handed to a member.
+// leaveHeldLocked leaves what a member holds with it: it finishes that, or gives
+// it back to the next leader.
+func (g *group) leaveHeldLocked(sb *sub) {
+	if m := g.memberLocked(sb); m != nil {
+		m.holds = nil
+	}
+}
+
+// takeReturned takes back what the leader before has handed to a member, or this
+// one has in a session that was lost, if it has not taken it back by itself.
 func (s *session) takeReturned(f *clusterclientv1.Returned) {
 	k := s.l.key(f.GetValue().GetKey())
 	s.mu.Lock()
@@ -30,11 +39,21 @@ func (s *session) takeReturned(f *clusterclientv1.Returned) {
 	if g == nil {
 		return
 	}
-	g.putBackLocked(taskFrom(g, f.GetValue()))
+	if t := taskFrom(g, f.GetValue()); !g.hasLocked(t) {
+		g.putBackLocked(t)
+	}
 	if m := g.memberLocked(sb); m != nil && m.owes > 0 {
 		m.owes--
 	}
 	g.dispatchLocked()
+}
+
+// hasLocked reports whether the group has the update of t already, for a member
+// to come or with one.
+func (g *group) hasLocked(t *task) bool {
+	same := func(other *task) bool { return t.rev == other.rev }
+	return slices.ContainsFunc(g.queue, same) ||
+		slices.ContainsFunc(g.members, func(m *member) bool { return slices.ContainsFunc(m.holds, same) })
 }
 
 // putBackLocked queues t where it was before it was handed out.
