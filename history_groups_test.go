@@ -9,9 +9,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 	"github.com/clusterclient/clusterclient/follower"
 )
+
+// deposedAfter is how long a leader is silent until it is given up.
+const deposedAfter = 10 * time.Second
 
 // The promise to a queue group, over random histories of the upstream, of the
 // members and of the cluster: see handedOut.broken.
@@ -24,7 +28,7 @@ func TestQueueGroupHistories(t *testing.T) {
 		case 1:
 			m.keeps = true
 		}
-		m.ends = h.nodeEnds
+		m.ends, h.out.unheard = h.nodeEnds, h.unheard
 		m.begin()
 		h.run()
 	})
@@ -129,6 +133,24 @@ func (h *groupHistory) nodeEnds(n *clustertest.Node) {
 			m.ended = time.Now()
 		}
 		return m.node == n
+	})
+}
+
+// unheard reports whether an update, which is given again, was dealt with while
+// its leader was stopped for so long that the member gave that up. The session
+// took with it what the leader, which leads still, had not read.
+func (h *groupHistory) unheard(g *handOut, again time.Time) bool {
+	return slices.ContainsFunc(h.stops, func(s stop) bool {
+		inTime := g.at.Add(g.to.rest).Before(s.from)
+		lost := s.from.Add(deposedAfter)
+		return g.at.Before(s.to) && !inTime && g.to.node != s.node && !s.to.Before(lost) && !again.Before(lost) && led(s.node, s.from, again)
+	})
+}
+
+// led reports whether the node led all that time.
+func led(n *clustertest.Node, from, to time.Time) bool {
+	return slices.ContainsFunc(n.Stats().Terms, func(t clusterclient.Term) bool {
+		return t.Role == clusterclient.RoleLeader && !t.Began.After(from) && (t.Ended.IsZero() || !t.Ended.Before(to))
 	})
 }
 

@@ -1,16 +1,22 @@
 package clusterclient_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clusterclient/clusterclient"
 	"github.com/clusterclient/clusterclient/clustertest"
 )
+
+// cutAfter is how long no byte moves on a session until the leader cuts it off.
+const cutAfter = 30 * time.Second
 
 var errNotNow = errors.New("not now")
 
@@ -35,10 +41,11 @@ func TestRegistrationHistories(t *testing.T) {
 // A registrationHistory is what an upstream is told of registrations.
 type registrationHistory struct {
 	*turmoil
-	all   []*announced
-	byKey map[string]*announced
-	seen  int // events of the upstream that were looked at
-	fails bool
+	all    []*announced
+	byKey  map[string]*announced
+	seen   int       // events of the upstream that were looked at
+	looked time.Time // when that was
+	fails  bool
 }
 
 func (h *registrationHistory) run() {
@@ -101,18 +108,29 @@ func (h *registrationHistory) look() {
 	events := h.up.RegistrationHistory()
 	for _, e := range events[h.seen:] {
 		a := h.byKey[e.Key]
-		since, now := time.Now().Add(-longEnough), time.Now()
-		away := h.stops.hit(a.node, since, now) || h.stalls.hit(a.node, since, now)
-		require.NoError(h.t, a.broken(e, away), "%v: %+v", a, e)
+		require.NoError(h.t, a.broken(e, h.away(a.node)), "%v: %+v", a, e)
 	}
-	h.seen = len(events)
+	h.seen, h.looked = len(events), time.Now()
 	for _, a := range h.all {
 		a.noted()
 	}
 }
 
+// away reports whether the node may have been without a session for longer than
+// the grace before something happened that was not seen when it was looked last:
+// by its own fault, or since whoever leads was stopped for so long that it lost
+// its sessions. Nobody can tell in memory whether a process lives.
+func (h *registrationHistory) away(n *clustertest.Node) bool {
+	since, now := h.looked.Add(-longEnough), time.Now()
+	return h.stops.hit(n, since, now) || h.stalls.hit(n, since, now) ||
+		slices.ContainsFunc(h.stops, func(s stop) bool {
+			to := cmp.Or(s.to, now)
+			return to.Sub(s.from) >= cutAfter && !to.Before(since)
+		})
+}
+
 func (h *registrationHistory) register(n *clustertest.Node) {
-	a := &announced{node: n, key: "r" + strconv.Itoa(len(h.all)), busy: true}
+	a := &announced{node: n, key: "r" + strconv.Itoa(len(h.all)), busy: true, made: time.Now()}
 	h.all, h.byKey[a.key] = append(h.all, a), a
 	ctx := context.WithoutCancel(h.t.Context())
 	go func() {
@@ -161,7 +179,14 @@ func (h *registrationHistory) closeOne(a *announced) {
 func (h *registrationHistory) nodeEnds(n *clustertest.Node) {
 	for _, a := range h.all {
 		if a.node == n {
-			a.end()
+			a.end(n.Role() == clusterclient.RoleLeader && h.unheard(a.made))
 		}
 	}
+}
+
+// unheard reports whether nobody but who leads can have heard of what happened
+// then: of those that could lead, there is only one that has been stopped since
+// before.
+func (h *registrationHistory) unheard(then time.Time) bool {
+	return len(h.nodes) == h.stays+2 && h.stopped != nil && !h.stops[len(h.stops)-1].from.After(then)
 }

@@ -18,6 +18,7 @@ import (
 type announced struct {
 	node *clustertest.Node
 	key  string
+	made time.Time // when it began to be registered
 
 	mu      sync.Mutex // guards what follows
 	reg     *follower.Registration
@@ -30,6 +31,7 @@ type announced struct {
 	closing bool      // Close was called
 	closed  bool      // and was acknowledged
 	ended   time.Time // when its process began to; zero if it has not
+	unheard bool      // that led, and nobody else knew of the registration
 
 	known struct { // when it was looked at last
 		acked  int
@@ -68,10 +70,10 @@ func (a *announced) beginClose() (reg *follower.Registration, ok bool) {
 	return a.reg, true
 }
 
-func (a *announced) end() {
+func (a *announced) end(unheard bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.ended = time.Now()
+	a.ended, a.unheard = time.Now(), unheard
 }
 
 // noted says that what is known now was known before what happens next.
@@ -130,7 +132,7 @@ func (a *announced) unsettled(data string, there bool, rough []time.Time) error 
 
 // forgotten reports whether all who knew of it may have died with its owner.
 func (a *announced) forgotten(rough []time.Time) bool {
-	return !a.ended.IsZero() && 1 < len(slices.DeleteFunc(slices.Clone(rough), func(r time.Time) bool {
+	return a.unheard || !a.ended.IsZero() && 1 < len(slices.DeleteFunc(slices.Clone(rough), func(r time.Time) bool {
 		return r.Sub(a.ended).Abs() > 15*time.Second
 	}))
 }
